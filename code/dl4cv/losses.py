@@ -1,0 +1,140 @@
+"""Losses of class scores, each with its gradient derived by hand, naive and vectorised.
+
+Every loss takes scores (logits) and labels and returns the mean loss of the batch and the gradient
+of that mean with respect to the scores. What lies before the scores, a matrix or a deep network,
+is no business of the loss: the chain rule carries the gradient on from there.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+
+#: From scores (N, K) and labels (N,) to the mean loss and its gradient (N, K).
+Loss = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+
+
+def softmax(scores: torch.Tensor) -> torch.Tensor:
+    """Return the probabilities that scores stand for, without overflow.
+
+    Shape: scores (N, K) → (N, K).
+    Units: scores are logits of any size; each row of the result is in [0, 1] and sums to 1.
+    Source: Bridle (1990); the largest score of a row is subtracted first, which changes nothing.
+    """
+    powers = (scores - scores.amax(1, keepdim=True)).exp()  # (N, K), the largest is e^0 = 1
+    return powers / powers.sum(1, keepdim=True)
+
+
+def softmax_loss(scores: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the mean cross-entropy of the softmax of ``scores``, and its gradient.
+
+    Shape: scores (N, K) floats, labels (N,) int64 in 0 to K - 1 → loss (), gradient (N, K).
+    Units: scores are logits; the loss is in nats.
+    Raises: ValueError if the shapes do not agree, a score is not finite or a label is no class.
+    Source: gradient (p − onehot(y)) / N, with p the softmax of the scores.
+    """
+    _check(scores, labels)
+    rows = torch.arange(len(scores), device=scores.device)
+    shifted = scores - scores.amax(1, keepdim=True)  # (N, K), none above 0
+    log_p = shifted - shifted.exp().sum(1, keepdim=True).log()  # (N, K)
+    loss = -log_p[rows, labels].mean()
+    dscores = log_p.exp()  # (N, K): p
+    dscores[rows, labels] -= 1
+    return loss, dscores / len(scores)
+
+
+def softmax_loss_naive(
+    scores: torch.Tensor, labels: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the same as ``softmax_loss``, image by image and class by class.
+
+    Shape: scores (N, K) floats, labels (N,) int64 in 0 to K - 1 → loss (), gradient (N, K).
+    Raises: ValueError as ``softmax_loss`` does.
+    """
+    _check(scores, labels)
+    loss = scores.new_zeros(())
+    dscores = torch.zeros_like(scores)
+    for i, y in enumerate(labels.tolist()):
+        highest = scores[i].max()  # subtracted from all, so that no power overflows
+        total = scores.new_zeros(())
+        for k in range(scores.shape[1]):
+            total += (scores[i, k] - highest).exp()
+        for k in range(scores.shape[1]):
+            dscores[i, k] = (scores[i, k] - highest).exp() / total
+        dscores[i, y] -= 1
+        loss += total.log() - (scores[i, y] - highest)  # −log p, even where p rounds to 0
+    return loss / len(scores), dscores / len(scores)
+
+
+def svm_loss(
+    scores: torch.Tensor, labels: torch.Tensor, margin: float = 1.0
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the mean multiclass hinge loss of ``scores``, and its gradient.
+
+    Each wrong class pays by how much its score comes nearer than ``margin`` to the right one's; an
+    image's loss is the sum over its wrong classes. (``torch.nn.functional.multi_margin_loss`` is
+    this divided by K.) At a kink, where a wrong class keeps its margin exactly, the gradient taken
+    is that of the flat side.
+
+    Shape: scores (N, K) floats, labels (N,) int64 in 0 to K - 1 → loss (), gradient (N, K).
+    Raises: ValueError if the shapes do not agree, a score is not finite, a label is no class or
+        the margin is not above 0.
+    Source: Weston and Watkins (1999).
+    """
+    _check(scores, labels, margin)
+    rows = torch.arange(len(scores), device=scores.device)
+    short = scores - scores[rows, labels, None] + margin  # (N, K): what each class is short of
+    short[rows, labels] = 0  # the right class competes with nobody
+    loss = short.clamp(min=0).sum() / len(scores)
+    dscores = (short > 0).to(scores.dtype)  # (N, K)
+    dscores[rows, labels] = -dscores.sum(1)
+    return loss, dscores / len(scores)
+
+
+def svm_loss_naive(
+    scores: torch.Tensor, labels: torch.Tensor, margin: float = 1.0
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the same as ``svm_loss``, image by image and class by class.
+
+    Shape: scores (N, K) floats, labels (N,) int64 in 0 to K - 1 → loss (), gradient (N, K).
+    Raises: ValueError as ``svm_loss`` does.
+    """
+    _check(scores, labels, margin)
+    loss = scores.new_zeros(())
+    dscores = torch.zeros_like(scores)
+    for i, y in enumerate(labels.tolist()):
+        for k in range(scores.shape[1]):
+            short = scores[i, k] - scores[i, y] + margin
+            if k != y and short > 0:
+                loss += short
+                dscores[i, k] += 1
+                dscores[i, y] -= 1
+    return loss / len(scores), dscores / len(scores)
+
+
+def _check(scores: torch.Tensor, labels: torch.Tensor, margin: float = 1.0) -> None:
+    if scores.ndim != 2 or not scores.is_floating_point() or scores.numel() == 0:
+        raise ValueError(
+            f"scores is {scores.dtype} of shape {tuple(scores.shape)}; "
+            "expected floats of shape (N, K), at least one row and one class"
+        )
+    if labels.shape != scores.shape[:1] or labels.dtype != torch.int64:
+        raise ValueError(
+            f"labels is {labels.dtype} of shape {tuple(labels.shape)}; "
+            f"expected torch.int64 of shape ({len(scores)},), one label a row of scores"
+        )
+    classes = scores.shape[1]
+    least, most = (int(label) for label in labels.aminmax())
+    if least < 0 or most >= classes:
+        raise ValueError(
+            f"labels holds {least if least < 0 else most}; expected classes from 0 to "
+            f"{classes - 1}, since scores has {classes} columns"
+        )
+    if not scores.isfinite().all():
+        strange = float(scores[~scores.isfinite()][0])
+        raise ValueError(
+            f"scores holds {strange}; expected finite numbers "
+            "(a learning rate that is too high ends this way)"
+        )
+    if not 0 < margin < math.inf:
+        raise ValueError(f"margin is {margin}; expected a finite number above 0")

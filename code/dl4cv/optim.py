@@ -1,0 +1,379 @@
+"""Optimizers from scratch, with the names, arguments and results of ``torch.optim``.
+
+Each class holds one equation of the chapter on optimization: ``update`` changes one parameter in
+place, given its gradient. What they share (parameter groups, state, checkpoints) is ``Optimizer``.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Params = Iterable[Tensor] | Iterable[dict[str, Any]]
+State = dict[str, Any]
+
+
+class Optimizer(ABC):
+    """What all optimizers share: parameter groups, a state for each parameter, and checkpoints.
+
+    A subclass says in ``update`` what one step does to one parameter. The attributes and the
+    layout of ``state_dict`` are those of ``torch.optim.Optimizer``, so that a checkpoint of one
+    loads into the other.
+
+    Attributes:
+        param_groups: dictionaries, each with ``params`` and the hyperparameters of these; a
+            learning-rate schedule writes to ``group["lr"]``.
+        state: what is remembered between steps, by parameter.
+    """
+
+    def __init__(self, params: Params, **defaults: Any) -> None:
+        """Group the parameters.
+
+        Args:
+            params: tensors, or dictionaries ``{"params": tensors, "lr": ...}`` whose
+                hyperparameters override the defaults.
+            **defaults: the hyperparameters of the groups that do not name their own.
+
+        Raises:
+            ValueError: if there are no parameters, one appears twice, or a hyperparameter is
+                unknown or out of its range.
+        """
+        groups: list[Any] = list(params)
+        if not groups:
+            raise ValueError("params is empty; expected at least one tensor")
+        if not isinstance(groups[0], dict):
+            groups = [{"params": groups}]
+        self.defaults = defaults
+        self.param_groups: list[dict[str, Any]] = [
+            {**defaults, **group, "params": list(group["params"])} for group in groups
+        ]
+        self.state: defaultdict[Tensor, State] = defaultdict(dict)
+        for group in self.param_groups:
+            _check(group, known=defaults)
+        every = self._parameters()
+        if len(set(every)) < len(every):
+            raise ValueError("params holds a tensor twice; expected each tensor once")
+
+    @abstractmethod
+    def update(self, theta: Tensor, g: Tensor, state: State, *_: Any, **hyper: Any) -> None:
+        """Move the parameter ``theta`` in place, given its gradient ``g`` and its ``state``."""
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update every parameter that has a gradient.
+
+        Args:
+            closure: computes the loss and its gradients anew, if given.
+
+        Returns:
+            What ``closure`` returned, else None.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            hyper = {name: group[name] for name in self.defaults}
+            for theta in group["params"]:
+                if theta.grad is not None:
+                    self.update(theta, theta.grad, self.state[theta], **hyper)
+        return loss
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients: drop them, or fill them with zeros."""
+        for theta in self._parameters():
+            if set_to_none:
+                theta.grad = None
+            elif theta.grad is not None:
+                theta.grad = torch.zeros_like(theta.grad)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return state and hyperparameters, with each parameter replaced by its position."""
+        position = {theta: index for index, theta in enumerate(self._parameters())}
+        return {
+            "state": {position[theta]: dict(state) for theta, state in self.state.items()},
+            "param_groups": [
+                {**group, "params": [position[theta] for theta in group["params"]]}
+                for group in self.param_groups
+            ],
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over what ``state_dict`` returned, here or in the sibling in ``torch.optim``.
+
+        The saved tensors are copied, in the type and on the device of their parameter.
+
+        Raises:
+            ValueError: if the saved groups do not have as many parameters as these.
+        """
+        saved = state_dict["param_groups"]
+        sizes = [len(group["params"]) for group in saved]
+        expected = [len(group["params"]) for group in self.param_groups]
+        if sizes != expected:
+            raise ValueError(f"state_dict has groups of {sizes} parameters; expected {expected}")
+        positions = chain.from_iterable(group["params"] for group in saved)
+        parameter = dict(zip(positions, self._parameters(), strict=True))
+        for group, other in zip(self.param_groups, saved, strict=True):
+            group.update({name: value for name, value in other.items() if name != "params"})
+        self.state.clear()
+        for position, state in state_dict["state"].items():
+            theta = parameter[position]
+            self.state[theta] = {
+                name: _like(theta, value) if name != "step" else int(value)
+                for name, value in state.items()
+            }
+
+    def _parameters(self) -> list[Tensor]:
+        return [theta for group in self.param_groups for theta in group["params"]]
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent, plain, with momentum, or with Nesterov's momentum.
+
+    Source: Polyak (1964); Nesterov (1983), in the form of Sutskever et al. (2013) that
+    ``torch.optim.SGD`` uses.
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        lr: float = 1e-3,
+        momentum: float = 0,
+        dampening: float = 0,
+        weight_decay: float = 0,
+        nesterov: bool = False,
+    ) -> None:
+        """See ``torch.optim.SGD``.
+
+        Args:
+            params: tensors, or groups of them.
+            lr: learning rate, above 0.
+            momentum: the share of the velocity that survives a step, in [0, 1).
+            dampening: the share of a new gradient kept out of the velocity, in [0, 1].
+            weight_decay: factor of the L2 penalty's gradient, at least 0.
+            nesterov: look ahead along the velocity; wants momentum and no dampening.
+
+        Raises:
+            ValueError: if a hyperparameter is out of its range.
+        """
+        super().__init__(
+            params,
+            lr=lr,
+            momentum=momentum,
+            dampening=dampening,
+            weight_decay=weight_decay,
+            nesterov=nesterov,
+        )
+
+    def update(self, theta, g, state, *, lr, momentum, dampening, weight_decay, nesterov) -> None:
+        if weight_decay:
+            g = g + weight_decay * theta
+        if momentum:
+            u = state.get("momentum_buffer")
+            u = g.clone() if u is None else momentum * u + (1 - dampening) * g
+            state["momentum_buffer"] = u
+            g = g + momentum * u if nesterov else u
+        theta -= lr * g
+
+
+class Adagrad(Optimizer):
+    """A step size for each weight, divided by the root of the sum of its squared gradients.
+
+    Source: Duchi, Hazan and Singer (2011).
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        lr: float = 1e-2,
+        lr_decay: float = 0,
+        weight_decay: float = 0,
+        initial_accumulator_value: float = 0,
+        eps: float = 1e-10,
+    ) -> None:
+        """See ``torch.optim.Adagrad``.
+
+        Args:
+            params: tensors, or groups of them.
+            lr: learning rate, above 0.
+            lr_decay: how fast the learning rate falls besides, at least 0.
+            weight_decay: factor of the L2 penalty's gradient, at least 0.
+            initial_accumulator_value: what the sum of squares begins with, at least 0.
+            eps: keeps the divisor from 0; at least 0.
+
+        Raises:
+            ValueError: if a hyperparameter is out of its range.
+        """
+        super().__init__(
+            params,
+            lr=lr,
+            lr_decay=lr_decay,
+            weight_decay=weight_decay,
+            initial_accumulator_value=initial_accumulator_value,
+            eps=eps,
+        )
+
+    def update(
+        self, theta, g, state, *, lr, lr_decay, weight_decay, initial_accumulator_value, eps
+    ) -> None:
+        if weight_decay:
+            g = g + weight_decay * theta
+        if not state:
+            state.update(step=0, sum=torch.full_like(theta, initial_accumulator_value))
+        s = state["sum"]
+        t = state["step"] = state["step"] + 1
+        s += g**2
+        theta -= lr / (1 + (t - 1) * lr_decay) * g / (s.sqrt() + eps)
+
+
+class RMSprop(Optimizer):
+    """AdaGrad that forgets: the sum of squared gradients becomes a running mean.
+
+    Source: Tieleman and Hinton (2012), lecture 6.5.
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        lr: float = 1e-2,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+        momentum: float = 0,
+    ) -> None:
+        """See ``torch.optim.RMSprop``.
+
+        Args:
+            params: tensors, or groups of them.
+            lr: learning rate, above 0.
+            alpha: the share of the old mean that survives a step, in [0, 1).
+            eps: keeps the divisor from 0; at least 0.
+            weight_decay: factor of the L2 penalty's gradient, at least 0.
+            momentum: the share of the velocity that survives a step, in [0, 1).
+
+        Raises:
+            ValueError: if a hyperparameter is out of its range.
+        """
+        super().__init__(
+            params, lr=lr, alpha=alpha, eps=eps, weight_decay=weight_decay, momentum=momentum
+        )
+
+    def update(self, theta, g, state, *, lr, alpha, eps, weight_decay, momentum) -> None:
+        if weight_decay:
+            g = g + weight_decay * theta
+        if not state:
+            state.update(step=0, square_avg=torch.zeros_like(theta))
+        v = state["square_avg"]
+        state["step"] += 1
+        v.mul_(alpha).add_((1 - alpha) * g**2)
+        g = g / (v.sqrt() + eps)
+        if momentum:
+            if "momentum_buffer" not in state:
+                state["momentum_buffer"] = torch.zeros_like(theta)
+            g = state["momentum_buffer"].mul_(momentum).add_(g)
+        theta -= lr * g
+
+
+class Adam(Optimizer):
+    """Momentum and RMSProp's step size for each weight, both free of their bias towards 0.
+
+    Source: Kingma and Ba (2015), algorithm 1.
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+    ) -> None:
+        """See ``torch.optim.Adam``.
+
+        Args:
+            params: tensors, or groups of them.
+            lr: learning rate, above 0; about how far a weight moves in a step.
+            betas: the shares of the means of g and of g² that survive a step, each in [0, 1).
+            eps: keeps the divisor from 0; at least 0.
+            weight_decay: factor of the L2 penalty's gradient, at least 0.
+
+        Raises:
+            ValueError: if a hyperparameter is out of its range.
+        """
+        super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
+
+    def update(self, theta, g, state, *, lr, betas, eps, weight_decay) -> None:
+        if weight_decay:
+            g = g + weight_decay * theta
+        self.move(theta, g, state, lr=lr, betas=betas, eps=eps)
+
+    def move(self, theta: Tensor, g: Tensor, state: State, *, lr, betas, eps) -> None:
+        """Move ``theta`` by the step of Adam without weight decay."""
+        beta1, beta2 = betas
+        if not state:
+            zeros = torch.zeros_like(theta)
+            state.update(step=0, exp_avg=zeros, exp_avg_sq=zeros.clone())
+        m, v = state["exp_avg"], state["exp_avg_sq"]
+        t = state["step"] = state["step"] + 1
+        m.mul_(beta1).add_((1 - beta1) * g)
+        v.mul_(beta2).add_((1 - beta2) * g**2)
+        m_hat = m / (1 - beta1**t)
+        v_hat = v / (1 - beta2**t)
+        theta -= lr * m_hat / (v_hat.sqrt() + eps)
+
+
+class AdamW(Adam):
+    """Adam whose weight decay acts on the weights and not through the gradient.
+
+    Source: Loshchilov and Hutter (2019), algorithm 2.
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+    ) -> None:
+        """See ``Adam``; here each step first takes ``lr * weight_decay`` of each weight away."""
+        super().__init__(params, lr, betas, eps, weight_decay)
+
+    def update(self, theta, g, state, *, lr, betas, eps, weight_decay) -> None:
+        theta *= 1 - lr * weight_decay
+        self.move(theta, g, state, lr=lr, betas=betas, eps=eps)
+
+
+def _like(theta: Tensor, value: Any) -> Any:
+    """Return a copy of a saved tensor in the type and on the device of ``theta``."""
+    return value.to(theta, copy=True) if isinstance(value, Tensor) else value
+
+
+def _check(group: dict[str, Any], *, known: dict[str, Any]) -> None:
+    """Raise ValueError for the first hyperparameter of ``group`` that is out of its range."""
+    for name in group.keys() - known.keys() - {"params", "initial_lr"}:
+        raise ValueError(f"params has a group with {name!r}; expected one of: {', '.join(known)}")
+    if not 0 < group["lr"] < math.inf:
+        raise ValueError(f"lr is {group['lr']}; expected a number above 0")
+    for name in ("lr_decay", "weight_decay", "initial_accumulator_value", "eps"):
+        if name in group and not 0 <= group[name] < math.inf:
+            raise ValueError(f"{name} is {group[name]}; expected a number of at least 0")
+    for name in ("momentum", "alpha"):
+        if name in group and not 0 <= group[name] < 1:
+            raise ValueError(f"{name} is {group[name]}; expected a number in [0, 1)")
+    if "betas" in group and not (
+        len(group["betas"]) == 2 and all(0 <= beta < 1 for beta in group["betas"])
+    ):
+        raise ValueError(f"betas is {group['betas']}; expected two numbers in [0, 1)")
+    if not 0 <= group.get("dampening", 0) <= 1:
+        raise ValueError(f"dampening is {group['dampening']}; expected a number in [0, 1]")
+    if group.get("nesterov") and (not group["momentum"] or group["dampening"]):
+        raise ValueError(
+            f"nesterov is True with momentum {group['momentum']} and dampening "
+            f"{group['dampening']}; expected momentum above 0 and dampening 0"
+        )

@@ -1,0 +1,76 @@
+"""Where and how a chapter runs: seed, device, precision, time budget and cache folder."""
+
+import random
+import resource
+import sys
+
+import numpy as np
+import torch
+
+from dl4cv.budgets import Budget, budget, current_budget
+from dl4cv.storage import cache_dir
+
+__all__ = [
+    "Budget",
+    "autocast",
+    "budget",
+    "cache_dir",
+    "current_budget",
+    "device",
+    "has_fast_bf16",
+    "peak_mib",
+    "seed",
+    "to_fast_layout",
+]
+
+
+def seed(value: int) -> torch.Generator:
+    """Seed Python, NumPy and PyTorch, and return a CPU generator seeded alike.
+
+    The same seed gives the same numbers on one machine with one thread count; PyTorch does not
+    promise that across processors.
+    """
+    random.seed(value)
+    np.random.seed(value)  # noqa: NPY002 - libraries that draw from NumPy's global state
+    torch.manual_seed(value)
+    return torch.Generator().manual_seed(value)
+
+
+def device() -> torch.device:
+    """Return the best device at hand: CUDA, else Apple's MPS, else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def has_fast_bf16(on: torch.device) -> bool:
+    """Return whether ``on`` multiplies bfloat16 matrices faster than float32 ones.
+
+    True on GPUs from Ampere on and on CPUs with AMX tiles; elsewhere bfloat16 is emulated and slow.
+    """
+    if on.type == "cuda":
+        return torch.cuda.get_device_capability(on)[0] >= 8
+    return on.type == "cpu" and torch.cpu._is_amx_tile_supported()
+
+
+def autocast(on: torch.device) -> torch.autocast:
+    """Return the mixed-precision context for ``on``: bfloat16 where it pays, else a no-op."""
+    return torch.autocast(on.type, dtype=torch.bfloat16, enabled=has_fast_bf16(on))
+
+
+def to_fast_layout(model: torch.nn.Module, on: torch.device) -> torch.nn.Module:
+    """Move ``model`` to ``on``, its convolutions in ``channels_last`` where bfloat16 is fast."""
+    model = model.to(on)
+    if has_fast_bf16(on):
+        model = model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    return model
+
+
+def peak_mib(on: torch.device) -> float:
+    """Return the most memory that was in use at once, in MiB: the GPU's, else this process's."""
+    if on.type == "cuda":
+        return torch.cuda.max_memory_allocated(on) / 2**20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)

@@ -1,0 +1,87 @@
+"""Batches from data in memory: which examples a step sees is a function of the step alone."""
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from dl4cv.training.seeds import mix
+
+Transform = Callable[[Tensor, torch.Generator], Tensor]
+
+
+class Labelled(Protocol):
+    """What has images and labels, such as ``data.LabelledImages``."""
+
+    @property
+    def images(self) -> Tensor: ...
+    @property
+    def labels(self) -> Tensor: ...
+
+
+class Batches:
+    """Shuffled batches: ``batches(step)`` gives the same tensors whenever it is asked.
+
+    Each epoch goes through all examples in a new order, drawn from the seed and the epoch. What is
+    left over at the end of an epoch, less than a batch, is skipped.
+    """
+
+    def __init__(
+        self,
+        data: Labelled | Sequence[Tensor],
+        batch_size: int,
+        *,
+        seed: int = 0,
+        transform: Transform | None = None,
+    ) -> None:
+        """Draw from ``data``, which stays where it is.
+
+        Args:
+            data: labelled images, or tensors whose first dimension counts the examples. The first
+                tensor, if uint8, is taken for images and comes out as float32 in [0, 1].
+            batch_size: examples in a batch.
+            seed: what the orders, and the transform's randomness, derive from.
+            transform: changes the images of a batch, (N, C, H, W) float32, with the randomness of
+                the generator it is given; the same whenever a step is asked for again.
+
+        Raises:
+            ValueError: if the tensors differ in length or hold less than one batch.
+        """
+        is_sequence = isinstance(data, Sequence)
+        self.tensors = tuple(data) if is_sequence else (data.images, data.labels)
+        self.batch_size, self.seed, self.transform = batch_size, seed, transform
+        lengths = {len(tensor) for tensor in self.tensors}
+        if len(lengths) != 1:
+            raise ValueError(f"data has tensors of lengths {sorted(lengths)}; expected one length")
+        if not 1 <= batch_size <= len(self):
+            raise ValueError(
+                f"batch_size is {batch_size}; expected 1 to {len(self)}, the number of examples"
+            )
+
+    def __len__(self) -> int:
+        """Return the number of examples."""
+        return len(self.tensors[0])
+
+    @property
+    def per_epoch(self) -> int:
+        """The number of batches, and so of steps, in an epoch."""
+        return len(self) // self.batch_size
+
+    def __call__(self, step: int) -> tuple[Tensor, ...]:
+        """Return the batch of ``step``, counted from 0 over all epochs."""
+        epoch, place = divmod(step, self.per_epoch)
+        order = _order(len(self), self.seed, epoch)
+        chosen = order[place * self.batch_size : (place + 1) * self.batch_size]
+        first, *rest = (tensor[chosen.to(tensor.device)] for tensor in self.tensors)
+        if first.dtype == torch.uint8:
+            first = first.float().div_(255)
+        if self.transform is not None:
+            first = self.transform(first, torch.Generator().manual_seed(mix(self.seed, 2, step)))
+        return (first, *rest)
+
+
+@lru_cache(maxsize=2)
+def _order(count: int, seed: int, epoch: int) -> Tensor:
+    return torch.randperm(count, generator=torch.Generator().manual_seed(mix(seed, 1, epoch)))

@@ -1,0 +1,70 @@
+"""Every chapter: its form, its sibling notebook, and its exercises."""
+
+import contextlib
+import io
+import re
+
+import pytest
+import torch
+from dl4cv import exercises
+from dl4cv.book import lint, notebooks
+from dl4cv.book.chapters import ROOT, Chapter, chapters
+
+BOOK = chapters(ROOT)
+CALL = re.compile(r"exercises\.check\(\s*\"([^\"]+)\"", re.MULTILINE)
+
+
+def tagged(chapter: Chapter, tag: str) -> dict[str, str]:
+    """Return the cells of ``chapter`` that carry ``tag``, by the exercise that they check."""
+    cells = [c for c in chapter.read().cells if tag in c.metadata.get("tags", [])]
+    return {CALL.search(cell.source).group(1): cell.source for cell in cells}
+
+
+def verdict_of(source: str, monkeypatch: pytest.MonkeyPatch) -> exercises.Verdict:
+    """Run a stub or solution cell by itself and return what its check found."""
+    seen = []
+    check = exercises.check
+    monkeypatch.setattr(exercises, "check", lambda *given: seen.append(check(*given)) or seen[-1])
+    with contextlib.redirect_stdout(io.StringIO()):
+        exec(compile(source, "<cell>", "exec"), {"torch": torch, "exercises": exercises})
+    assert len(seen) == 1, "a cell checks one exercise"
+    return seen[0]
+
+
+def each_exercise():
+    for chapter in BOOK:
+        stubs, solutions = (tagged(chapter, f"exercise-{kind}") for kind in ("stub", "solution"))
+        for name in sorted(stubs.keys() | solutions.keys()):
+            yield pytest.param(name, stubs.get(name), solutions.get(name), id=name)
+
+
+@pytest.mark.parametrize("chapter", BOOK, ids=lambda c: c.name)
+def test_form(chapter):
+    assert [str(finding) for finding in lint.lint(chapter)] == []
+
+
+@pytest.mark.parametrize("chapter", BOOK, ids=lambda c: c.name)
+def test_sibling_notebook_is_fresh_executed_and_compares(chapter):
+    # The title page and its like hold a picture alone.
+    least = 3 if tagged(chapter, "exercise-stub") else 0
+    assert notebooks.problems(chapter, least_compared=least) == []
+
+
+@pytest.mark.parametrize(("name", "stub", "solution"), list(each_exercise()))
+def test_solution_passes_and_stub_fails(name, stub, solution, monkeypatch):
+    assert stub is not None, "the exercise has no stub in the page"
+    assert solution is not None, "the exercise has no solution in the page"
+    with monkeypatch.context() as patch:
+        unsolved = verdict_of(stub, patch)
+    assert not unsolved.passed
+    assert "not written yet" in unsolved.message
+    with monkeypatch.context() as patch:
+        assert verdict_of(solution, patch).passed
+
+
+def test_every_checked_exercise_stands_in_a_page():
+    in_pages = {name for c in BOOK for name in tagged(c, "exercise-stub")}
+    in_package = {
+        f"{module}/{task}" for module in exercises.modules() for task in exercises.tasks(module)
+    }
+    assert in_package == in_pages

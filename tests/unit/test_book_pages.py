@@ -1,0 +1,294 @@
+"""What the book adds to Sphinx, on a book of two pages that is built here."""
+
+import io
+import json
+import re
+from pathlib import Path
+
+import pytest
+from dl4cv.book import formulas, ledger, pictures, sphinx_ext
+from PIL import Image
+from sphinx.application import Sphinx
+from sphinx.util.docutils import docutils_namespace
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+
+CONF = """
+extensions = ["myst_parser", "sphinx_exercise", "sphinxcontrib.bibtex", "dl4cv.book.sphinx_ext"]
+html_theme_options = {"repository_url": "https://github.com/somebody/a-book"}
+html_theme = "sphinx_book_theme"
+myst_enable_extensions = ["dollarmath"]
+html_math_renderer = "katex"
+exercise_style = "solution_follow_exercise"
+"""
+CHAPTER = """
+# A chapter
+
+Inline $x_i$ and {eq}`one`.
+
+```{math}
+:label: one
+\\frac{1}{2}
+```
+
+![A square that moves](moving.gif)
+
+```{exercise} Try
+:label: try
+Do it.
+```
+
+```{solution} try
+:class: dropdown
+Done.
+```
+"""
+CLAIM = {
+    "name": "chapter/accuracy",
+    "chapter": "chapter",
+    "value": 0.9251,
+    "unit": "fraction",
+    "at_least": 0.92,
+    "at_most": None,
+    "holds": True,
+    "seeds": 3,
+    "spread": 0.001,
+    "seconds": 1.25,
+    "device": "cpu",
+    "budget": "book",
+    "trained_now": False,
+}
+REPORT = {
+    "date": "1 January 2027",
+    "machine": {"cores": 2},
+    "versions": {"torch": "2.14.1"},
+    "chapters": {
+        "chapter": {"seconds": 1.5, "cells": 3, "state": "cached", "peak_mib": 812.0},
+        "other": {},
+    },
+}
+
+
+def gif(frames: int = 6, side: int = 64) -> bytes:
+    images = []
+    for index in range(frames):
+        image = Image.effect_noise((side, side), 80).convert("RGB")
+        image.paste((200, 30, 30), (index * 4, 8, index * 4 + 16, 24))
+        images.append(image)
+    buffer = io.BytesIO()
+    images[0].save(buffer, format="GIF", save_all=True, append_images=images[1:], loop=0)
+    return buffer.getvalue()
+
+
+def noise(side: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.effect_noise((side, side), 90).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def build(
+    folder: Path, chapter: str = CHAPTER, *, built: bool = True, afresh: bool = True
+) -> tuple[Path, str]:
+    """Build a small book; return where its pages are and the warnings."""
+    (folder / "conf.py").write_text(CONF)
+    if afresh:
+        (folder / "other.md").write_text("# Another\n\nText.\n")
+    (folder / "index.md").write_text(
+        "# Book\n\n```{toctree}\nchapter\nother\n```\n\n```{claims-ledger}\n```\n\n"
+        "```{build-report}\n```\n\n```{datasets}\n```\n"
+    )
+    (folder / "chapter.md").write_text(chapter)
+    (folder / "_toc.yml").write_text("chapters:\n  - file: other\n  - file: chapter\n")
+    (folder / "moving.gif").write_bytes(gif())
+    references = folder / "book" / "references"
+    references.mkdir(parents=True, exist_ok=True)
+    (references / "one.bib").write_text("")
+    if built:
+        (folder / "_build").mkdir(exist_ok=True)
+        (folder / ledger.CLAIMS).write_text(json.dumps([CLAIM]))
+        (folder / ledger.REPORT).write_text(json.dumps(REPORT))
+    warnings, out = io.StringIO(), folder / "_build" / "html"
+    with docutils_namespace():
+        app = Sphinx(
+            folder, folder, out, folder / "_build" / "trees", "html", status=None, warning=warnings
+        )
+        app.build(force_all=afresh)
+    return out, re.sub(r"\x1b\[[\d;]*m", "", warnings.getvalue())
+
+
+@pytest.fixture(scope="module")
+def book(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    return build(tmp_path_factory.mktemp("book"))
+
+
+def test_a_small_book_builds_without_a_warning(book):
+    assert book[1] == ""
+
+
+def test_formulas_are_in_the_page(book):
+    page = (book[0] / "chapter.html").read_text("utf-8")
+    assert page.count('class="katex-html"') == 2
+    assert "<mfrac><mn>1</mn><mn>2</mn></mfrac>" in page
+    assert '<span class="eqno">(1)' in page
+    assert not re.search(r"<script[^>]*(mathjax|katex)", page.lower())
+
+
+def test_a_formula_that_cannot_be_set_is_a_warning_with_its_place(tmp_path: Path):
+    out, warnings = build(tmp_path, "# A chapter\n\nBroken: $\\frac{1$ and so on.\n")
+    assert "chapter.md:3: WARNING: formula" in warnings
+    assert '<code class="math-error">' in (out / "chapter.html").read_text("utf-8")
+
+
+def test_formula_to_html_raises_on_nonsense():
+    with pytest.raises(formulas.FormulaError, match="nosuchmacro"):
+        formulas.to_html(r"\nosuchmacro", display=False)
+    formulas.close()
+    formulas.close()
+
+
+def test_an_animation_is_offered_small_and_still(book):
+    page = (book[0] / "chapter.html").read_text("utf-8")
+    [picture] = re.findall(r"<picture.*?</picture>", page)
+    still, smaller = re.findall(r'srcset="([^"]+)"', picture)
+    assert 'media="(prefers-reduced-motion: reduce)"' in picture
+    assert 'alt="A square that moves"' in picture
+    assert 'width="64"' in picture
+    assert 'loading="lazy"' in picture
+    original = (book[0] / "_images/moving.gif").stat().st_size
+    with Image.open(book[0] / still) as image:
+        assert (image.size, image.format) == ((64, 64), "PNG")
+    with Image.open(book[0] / smaller) as image:
+        assert image.n_frames == 6
+    assert (book[0] / smaller).stat().st_size < original
+
+
+def test_a_solution_is_folded_without_a_script(book):
+    page = (book[0] / "chapter.html").read_text("utf-8")
+    assert re.search(r'<details class="[^"]*solution[^"]*"[^>]*>\s*<summary class="adm', page)
+    assert page.count("<details") >= page.count("</details>") >= 1
+
+
+def test_the_ledger_tells_value_spread_band_verdict_and_cost(book):
+    page = (book[0] / "index.html").read_text("utf-8")
+    assert "1 of 1 claims hold, measured on cpu at the budget book." in page
+    for text in ("92.5 % ± 0.1 %", "≥ 92.0 %", ">yes<", "1.25 (earlier)", "accuracy"):
+        assert text in page, text
+    assert 'href="chapter.html"' in page
+
+
+def test_the_report_tells_machine_versions_and_chapters(book):
+    page = (book[0] / "index.html").read_text("utf-8")
+    for text in ("1 January 2027", "Cores", "torch 2.14.1", "cached", "812 MiB", "1.5"):
+        assert text in page, text
+
+
+def test_the_ledger_waits_for_the_first_build(tmp_path: Path):
+    out, warnings = build(tmp_path, built=False)
+    assert warnings == ""
+    assert "nothing was measured yet" in (out / "index.html").read_text("utf-8")
+
+
+def test_a_claim_that_fails_is_told():
+    row = ledger._claim_row({**CLAIM, "holds": False, "seconds": None, "at_most": 0.95})
+    assert [cell.astext() for cell in row][3:] == ["≥ 92.0 % and ≤ 95.0 %", "no", ""]
+
+
+def test_the_data_sets_are_listed_with_their_licences(book):
+    page = (book[0] / "index.html").read_text("utf-8")
+    assert "https://creativecommons.org/licenses/by-sa/3.0/" in page
+    assert "Fashion-MNIST" in page
+    assert "/usr/share" not in page
+
+
+def test_the_sitemap_lists_pages_that_were_not_written_again(tmp_path: Path):
+    build(tmp_path)
+    out, _ = build(tmp_path, CHAPTER + "\nOne more sentence.\n", afresh=False)
+    listed = re.findall("<loc>(.*?)</loc>", (out / "sitemap.xml").read_text("utf-8"))
+    assert listed == [
+        f"https://somebody.github.io/a-book/{p}.html" for p in ("chapter", "index", "other")
+    ]
+
+
+def test_a_new_title_reaches_every_page(tmp_path: Path):
+    build(tmp_path)
+    out, _ = build(tmp_path, CHAPTER.replace("# A chapter", "# Renamed"), afresh=False)
+    assert "Renamed" in (out / "search.html").read_text("utf-8")
+    assert "Renamed" in (out / "other.html").read_text("utf-8")
+
+
+def test_the_theme_is_trimmed(book):
+    static = book[0] / "_static"
+    assert not (static / "scripts/fontawesome.js").exists()
+    assert not list(static.rglob("*.map"))
+    whole = (static / "styles/pydata-sphinx-theme.css").read_text("utf-8")
+    trimmed = (static / "styles/pydata-trimmed.css").read_text("utf-8")
+    assert len(trimmed) < 0.9 * len(whole)
+    assert ".fa-magnifying-glass:before" in trimmed
+    assert ".fa-zhihu:before" not in trimmed
+    assert "@font-face" not in trimmed
+
+
+def test_trim_css_keeps_what_is_no_icon():
+    css = 'p{color:red}.fa-zhihu:before{content:"\\f63f"}.fa-list:before{content:"\\f03a"}a{b:c}'
+    assert sphinx_ext.trim_css(css) == 'p{color:red}.fa-list:before{content:"\\f03a"}a{b:c}'
+
+
+def test_outputs_are_marked():
+    def output(text: str) -> str:
+        start = '<div class="output text_plain highlight-myst-ansi notranslate">'
+        return f'{start}<div class="highlight"><pre><span></span>{text}\n</pre></div></div>'
+
+    marked = sphinx_ext.mark_outputs
+    assert "text_plain claim " in marked(output("knn/fashion/accuracy ≥ 0.85: yes (0.8512)"))
+    assert "text_plain not-yet " in marked(output("knn/distance: not yet. Case 1 of 3"))
+    assert "text_plain correct " in marked(output("knn/distance: correct, all 3 cases pass."))
+    assert marked(output("torch.Size([3])")) == output("torch.Size([3])")
+
+
+@pytest.mark.parametrize("tail", ["", "/", ".git"])
+def test_site_address_follows_the_repository(tail: str):
+    address = sphinx_ext.site_address(f"https://github.com/Some-Body/a.book{tail}")
+    assert address == "https://some-body.github.io/a.book/"
+
+
+def test_site_address_of_another_host_is_refused():
+    with pytest.raises(ValueError, match=r"https://example\.org/x.*expected https://github"):
+        sphinx_ext.site_address("https://example.org/x")
+
+
+def test_heavy_pictures_get_a_smaller_format_once(tmp_path: Path, monkeypatch):
+    source = tmp_path / "noise.png"
+    source.write_bytes(noise(400))
+    assert source.stat().st_size > pictures.HEAVY
+    exact = pictures.variants(source, tmp_path / "cache")
+    assert exact.still is None
+    assert exact.smaller is not None
+    with Image.open(exact.smaller) as image, Image.open(source) as original:
+        assert image.convert("L").tobytes() == original.tobytes()
+    lossy = pictures.variants(source, tmp_path / "cache", exact=False)
+    assert lossy.smaller is not None
+    assert lossy.smaller.stat().st_size < exact.smaller.stat().st_size
+    monkeypatch.setattr(pictures, "_transcode", lambda *arguments: pytest.fail("made twice"))
+    assert pictures.variants(source, tmp_path / "cache") == exact
+
+
+def test_improve_leaves_alone_what_the_book_does_not_own(tmp_path: Path):
+    body = '<p><img alt="x" src="https://example.org/a.png" /></p>'
+    assert pictures.improve(body, lambda _: None, tmp_path, tmp_path) == body
+
+
+def test_improve_gives_a_light_picture_its_size_alone(tmp_path: Path):
+    source = tmp_path / "small.png"
+    source.write_bytes(noise(20))
+    body = '<img alt="a &lt; b" class="chart" src="_images/small.png" />'
+    found = pictures.improve(body, lambda _: source, tmp_path, tmp_path / "cache")
+    assert found.startswith('<img alt="a &lt; b" class="chart" src="_images/small.png" width="20"')
+    assert "<picture" not in found
+
+
+def test_social_card_has_the_size_that_is_asked_for(tmp_path: Path):
+    source = tmp_path / "wide.png"
+    Image.new("RGB", (1500, 400), "teal").save(source)
+    pictures.social_card(source, tmp_path / "card.jpg")
+    with Image.open(tmp_path / "card.jpg") as image:
+        assert (image.size, image.format) == ((1200, 630), "JPEG")

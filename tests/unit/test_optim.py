@@ -1,0 +1,315 @@
+"""The optimizers from scratch against ``torch.optim``, step by step."""
+
+import math
+
+import pytest
+import torch
+from dl4cv import exercises, optim
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+SETTINGS = [
+    ("SGD", {"lr": 0.05}),
+    ("SGD", {"lr": 0.05, "weight_decay": 0.1}),
+    ("SGD", {"lr": 0.02, "momentum": 0.9}),
+    ("SGD", {"lr": 0.02, "momentum": 0.9, "dampening": 0.3, "weight_decay": 0.05}),
+    ("SGD", {"lr": 0.02, "momentum": 0.9, "nesterov": True}),
+    ("SGD", {"lr": 0.02, "momentum": 0.7, "nesterov": True, "weight_decay": 0.1}),
+    ("Adagrad", {}),
+    ("Adagrad", {"lr": 0.1, "weight_decay": 0.1, "eps": 1e-3}),
+    ("Adagrad", {"lr": 0.1, "lr_decay": 0.2, "initial_accumulator_value": 0.5}),
+    ("RMSprop", {}),
+    ("RMSprop", {"lr": 0.02, "alpha": 0.8, "eps": 1e-3, "weight_decay": 0.1}),
+    ("RMSprop", {"lr": 0.02, "momentum": 0.9}),
+    ("Adam", {}),
+    ("Adam", {"lr": 0.05, "betas": (0.5, 0.9), "eps": 1e-3, "weight_decay": 0.1}),
+    ("AdamW", {}),
+    ("AdamW", {"lr": 0.05, "betas": (0.5, 0.9), "eps": 1e-3, "weight_decay": 0.3}),
+]
+NAMES = ["SGD", "Adagrad", "RMSprop", "Adam", "AdamW"]
+
+
+def problem(dtype=torch.float64):
+    """Two parameters of different shapes, and a loss of them that is not convex."""
+    generator = torch.Generator().manual_seed(0)
+    draw = {"generator": generator, "dtype": torch.float64}
+    parameters = [torch.randn(4, 3, **draw), torch.randn(3, **draw)]
+    x, y = torch.randn(100, 8, 4, **draw), torch.randn(100, 8, 3, **draw)
+    x, y = x.to(dtype), y.to(dtype)
+    return [
+        p.to(dtype).requires_grad_() for p in parameters
+    ], lambda ps, t: (torch.tanh(x[t] @ ps[0] + ps[1]) - y[t]).pow(2).mean()
+
+
+def run(make, steps, *, dtype=torch.float64):
+    """Return the parameters after each step, and the optimizer."""
+    parameters, loss = problem(dtype)
+    optimizer = make(parameters)
+    path = []
+    for t in range(steps):
+        optimizer.zero_grad()
+        loss(parameters, t % 100).backward()
+        optimizer.step()
+        path.append(torch.cat([p.detach().flatten() for p in parameters]))
+    return torch.stack(path), optimizer, parameters
+
+
+@pytest.mark.parametrize(("name", "keywords"), SETTINGS)
+def test_equals_torch_after_each_of_100_steps(name, keywords):
+    ours, *_ = run(lambda p: getattr(optim, name)(p, **keywords), 100)
+    theirs, *_ = run(lambda p: getattr(torch.optim, name)(p, **keywords), 100)
+    assert (ours[-1] - ours[0]).abs().max() > 1e-3
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("name", "keywords"), SETTINGS)
+def test_equals_torch_in_float32(name, keywords):
+    ours, *_ = run(lambda p: getattr(optim, name)(p, **keywords), 20, dtype=torch.float32)
+    theirs, *_ = run(lambda p: getattr(torch.optim, name)(p, **keywords), 20, dtype=torch.float32)
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
+
+
+unit = st.floats(0, 0.99)
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(
+    name=st.sampled_from(["Adam", "AdamW"]),
+    lr=st.floats(1e-4, 0.1),
+    betas=st.tuples(unit, unit),
+    weight_decay=st.floats(0, 1),
+)
+def test_adam_equals_torch_for_any_hyperparameters(name, lr, betas, weight_decay):
+    keywords = {"lr": lr, "betas": betas, "weight_decay": weight_decay, "eps": 1e-4}
+    ours, *_ = run(lambda p: getattr(optim, name)(p, **keywords), 10)
+    theirs, *_ = run(lambda p: getattr(torch.optim, name)(p, **keywords), 10)
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-10)
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(
+    lr=st.floats(1e-4, 0.1),
+    momentum=st.floats(0.01, 0.99),
+    dampening=st.floats(0, 1),
+    weight_decay=st.floats(0, 1),
+    nesterov=st.booleans(),
+)
+def test_sgd_equals_torch_for_any_hyperparameters(lr, momentum, dampening, weight_decay, nesterov):
+    keywords = {
+        "lr": lr,
+        "momentum": momentum,
+        "dampening": 0 if nesterov else dampening,
+        "weight_decay": weight_decay,
+        "nesterov": nesterov,
+    }
+    ours, *_ = run(lambda p: optim.SGD(p, **keywords), 10)
+    theirs, *_ = run(lambda p: torch.optim.SGD(p, **keywords), 10)
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_defaults_are_those_of_torch(name):
+    p = [torch.zeros(1, requires_grad=True)]
+    ours, theirs = getattr(optim, name)(p).defaults, getattr(torch.optim, name)(p).defaults
+    assert ours == {key: theirs[key] for key in ours}
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(scale=st.floats(1e-3, 1e6), sign=st.sampled_from([-1.0, 1.0]))
+def test_adams_first_step_is_the_learning_rate_whatever_the_gradient(scale, sign):
+    w = torch.zeros(1, dtype=torch.float64, requires_grad=True)
+    w.grad = torch.tensor([sign * scale], dtype=torch.float64)
+    optim.Adam([w], lr=0.01).step()
+    assert w.item() == pytest.approx(-sign * 0.01, rel=1e-4)
+
+
+@pytest.mark.parametrize(("name", "keywords"), SETTINGS)
+@pytest.mark.parametrize("source", [optim, torch.optim])
+@pytest.mark.parametrize("target", [optim, torch.optim])
+def test_a_checkpoint_continues_here_and_in_torch(name, keywords, source, target):
+    whole, *_ = run(lambda p: getattr(torch.optim, name)(p, **keywords), 20)
+    _, optimizer, parameters = run(lambda p: getattr(source, name)(p, **keywords), 10)
+    resumed = getattr(target, name)(parameters, lr=123.0)
+    resumed.load_state_dict(optimizer.state_dict())
+    _, loss = problem()
+    for t in range(10, 20):
+        resumed.zero_grad()
+        loss(parameters, t).backward()
+        resumed.step()
+    came = torch.cat([p.detach().flatten() for p in parameters])
+    torch.testing.assert_close(came, whole[-1], rtol=0, atol=1e-12)
+
+
+def test_a_checkpoint_is_a_copy_once_loaded():
+    _, optimizer, parameters = run(lambda p: optim.Adam(p), 3)
+    other = optim.Adam(parameters)
+    other.load_state_dict(optimizer.state_dict())
+    before = optimizer.state[parameters[0]]["exp_avg"].clone()
+    for p in parameters:
+        p.grad = torch.ones_like(p)
+    other.step()
+    torch.testing.assert_close(optimizer.state[parameters[0]]["exp_avg"], before, rtol=0, atol=0)
+    assert optimizer.state_dict()["state"][0]["step"] == 3
+    assert other.state_dict()["state"][0]["step"] == 4
+
+
+def test_a_checkpoint_of_another_model_is_refused():
+    p = [torch.zeros(1, requires_grad=True), torch.zeros(2, requires_grad=True)]
+    with pytest.raises(ValueError, match=r"state_dict has groups of \[2\].*expected \[1\]"):
+        optim.SGD(p[:1]).load_state_dict(optim.SGD(p).state_dict())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_groups_have_their_own_learning_rate(name):
+    def make(module):
+        def build(ps):
+            return getattr(module, name)([{"params": ps[:1], "lr": 0.1}, {"params": ps[1:]}], 0.01)
+
+        return build
+
+    ours, optimizer, _ = run(make(optim), 20)
+    theirs, *_ = run(make(torch.optim), 20)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.1, 0.01]
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
+
+
+def test_a_schedule_may_change_the_learning_rate():
+    w = torch.ones(1, requires_grad=True)
+    optimizer = optim.SGD([w], lr=1.0)
+    optimizer.param_groups[0]["lr"] = 0.25
+    w.grad = torch.ones(1)
+    optimizer.step()
+    assert w.item() == 0.75
+
+
+def test_a_parameter_without_gradient_stays():
+    w, frozen = torch.ones(1, requires_grad=True), torch.ones(1, requires_grad=True)
+    w.grad = torch.ones(1)
+    optim.AdamW([w, frozen], lr=0.1).step()
+    assert w.item() != 1
+    assert frozen.item() == 1
+
+
+def test_step_returns_the_loss_of_its_closure():
+    w = torch.ones(1, requires_grad=True)
+    optimizer = optim.SGD([w], lr=0.1)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = (w**2).sum()
+        loss.backward()
+        return loss
+
+    assert optimizer.step(closure).item() == 1
+    assert w.item() == pytest.approx(0.8)
+    assert optimizer.step() is None
+
+
+def test_zero_grad_drops_or_fills():
+    w = torch.ones(2, requires_grad=True)
+    w.grad = torch.ones(2)
+    optimizer = optim.SGD([w])
+    optimizer.zero_grad(set_to_none=False)
+    assert w.grad is not None
+    assert w.grad.tolist() == [0, 0]
+    optimizer.zero_grad()
+    assert w.grad is None
+    optimizer.zero_grad(set_to_none=False)
+    assert w.grad is None
+
+
+MISTAKES = [
+    ({"lr": 0.0}, r"lr is 0\.0; expected a number above 0"),
+    ({"lr": -1}, r"lr is -1; expected a number above 0"),
+    ({"lr": math.nan}, r"lr is nan; expected a number above 0"),
+    ({"lr": math.inf}, r"lr is inf; expected"),
+    ({"weight_decay": -0.5}, r"weight_decay is -0\.5; expected a number of at least 0"),
+    ({"eps": -1e-8}, r"eps is -1e-08; expected a number of at least 0"),
+    ({"lr_decay": -1}, r"lr_decay is -1; expected"),
+    ({"initial_accumulator_value": -1}, r"initial_accumulator_value is -1; expected"),
+    ({"momentum": 1}, r"momentum is 1; expected a number in \[0, 1\)"),
+    ({"alpha": -0.1}, r"alpha is -0\.1; expected a number in \[0, 1\)"),
+    ({"betas": (0.9, 1.0)}, r"betas is \(0\.9, 1\.0\); expected two numbers in \[0, 1\)"),
+    ({"betas": (0.9,)}, r"betas is \(0\.9,\); expected two numbers in \[0, 1\)"),
+    ({"dampening": 2}, r"dampening is 2; expected a number in \[0, 1\]"),
+    ({"nesterov": True}, r"nesterov is True with momentum 0 and dampening 0; expected"),
+    (
+        {"nesterov": True, "momentum": 0.9, "dampening": 0.1},
+        r"nesterov is True with momentum 0\.9 and dampening 0\.1; expected",
+    ),
+]
+
+
+def mistakes():
+    """Each mistake, with each optimizer that has such an argument."""
+    w = torch.zeros(1, requires_grad=True)
+    for name in NAMES:
+        arguments = getattr(optim, name)([w]).defaults.keys()
+        for keywords, message in MISTAKES:
+            if keywords.keys() <= arguments:
+                yield name, keywords, message
+
+
+@pytest.mark.parametrize(("name", "keywords", "message"), list(mistakes()))
+def test_a_bad_hyperparameter_is_named(name, keywords, message):
+    w = torch.zeros(1, requires_grad=True)
+    with pytest.raises(ValueError, match=message):
+        getattr(optim, name)([w], **keywords)
+
+
+def test_bad_parameters_are_refused():
+    w = torch.zeros(1, requires_grad=True)
+    with pytest.raises(ValueError, match="params is empty; expected at least one tensor"):
+        optim.SGD([])
+    with pytest.raises(ValueError, match="params holds a tensor twice"):
+        optim.SGD([w, w])
+    with pytest.raises(ValueError, match=r"params has a group with 'learning_rate'; expected"):
+        optim.SGD([{"params": [w], "learning_rate": 0.1}])
+    with pytest.raises(ValueError, match=r"lr is -1; expected"):
+        optim.SGD([{"params": [w], "lr": -1}])
+
+
+def momentum_step(w, g, u, lr, momentum):
+    u = momentum * u + g
+    return w - lr * u, u
+
+
+def adam_step(w, g, m, v, t, lr, beta1, beta2, eps=1e-8):
+    m, v = beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g**2
+    return w - lr * m / (1 - beta1**t) / ((v / (1 - beta2**t)).sqrt() + eps), m, v
+
+
+def cosine_schedule(step, steps, warmup, peak):
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    return peak * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup))) / 2
+
+
+def clip_grad_norm(gradients, limit):
+    norm = torch.cat([g.flatten() for g in gradients]).norm()
+    return [g * min(1.0, limit / norm) for g in gradients], norm
+
+
+@pytest.mark.parametrize("answer", [momentum_step, adam_step, cosine_schedule, clip_grad_norm])
+def test_exercises_accept_the_right_answer(answer):
+    assert exercises.check(f"sgd/{answer.__name__}", answer).passed
+
+
+@pytest.mark.parametrize(
+    ("name", "mistake"),
+    [
+        ("momentum_step", lambda w, g, u, lr, mu: (w - lr * u, mu * u + g)),
+        ("momentum_step", lambda w, g, u, lr, mu: momentum_step(w, (1 - mu) * g, u, lr, mu)),
+        ("adam_step", lambda w, g, m, v, t, *rest: adam_step(w, g, m, v, 10**9, *rest)),
+        ("adam_step", lambda w, g, m, v, t, *rest: adam_step(w, g, m, v, t + 1, *rest)),
+        ("cosine_schedule", lambda step, *rest: cosine_schedule(step + 1, *rest)),
+        (
+            "cosine_schedule",
+            lambda step, n, warmup, peak: cosine_schedule(step, n, 1, peak),
+        ),
+        ("clip_grad_norm", lambda gs, limit: ([clip_grad_norm([g], limit)[0][0] for g in gs], 1.0)),
+        ("clip_grad_norm", lambda gs, limit: (gs, clip_grad_norm(gs, limit)[1])),
+    ],
+)
+def test_exercises_refuse_a_mistake(name, mistake):
+    assert not exercises.check(f"sgd/{name}", mistake).passed

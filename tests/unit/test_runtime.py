@@ -1,0 +1,57 @@
+"""Budget, seed, device and precision."""
+
+import pytest
+import torch
+from dl4cv import runtime
+
+
+def test_budget_picks_by_the_environment(monkeypatch):
+    for name, want in (("smoke", 1), ("book", 2), ("full", 3)):
+        monkeypatch.setenv("DL4CV_BUDGET", name)
+        assert runtime.budget(smoke=1, book=2, full=3) == want
+    monkeypatch.delenv("DL4CV_BUDGET")
+    assert runtime.current_budget() is runtime.Budget.BOOK
+
+
+def test_an_unknown_budget_is_an_error_that_lists_the_three(monkeypatch):
+    monkeypatch.setenv("DL4CV_BUDGET", "tiny")
+    with pytest.raises(ValueError, match="'tiny'; expected one of: smoke, book, full"):
+        runtime.current_budget()
+
+
+def test_seed_makes_every_generator_repeat():
+    import random
+
+    import numpy as np
+
+    def draw():
+        generator = runtime.seed(7)
+        return random.random(), np.random.rand(), torch.rand(1), torch.rand(1, generator=generator)  # noqa: NPY002
+
+    assert draw() == draw()
+
+
+def test_device_is_a_device_that_works():
+    assert torch.ones(2, device=runtime.device()).sum() == 2
+
+
+def test_autocast_follows_the_device():
+    device = runtime.device()
+    with runtime.autocast(device):
+        product = torch.ones(2, 2, device=device) @ torch.ones(2, 2, device=device)
+    want = torch.bfloat16 if runtime.has_fast_bf16(device) else torch.float32
+    assert product.dtype == want
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_channels_last_exactly_where_bf16_is_fast(monkeypatch, fast):
+    monkeypatch.setattr(runtime, "has_fast_bf16", lambda on: fast)
+    convolution = runtime.to_fast_layout(torch.nn.Conv2d(3, 8, 3), torch.device("cpu"))
+    assert convolution.weight.is_contiguous(memory_format=torch.channels_last) == fast
+
+
+def test_cache_dir_moves(monkeypatch, tmp_path):
+    monkeypatch.setenv("DL4CV_CACHE", str(tmp_path))
+    assert runtime.cache_dir() == tmp_path
+    monkeypatch.delenv("DL4CV_CACHE")
+    assert runtime.cache_dir().name == "dl4cv"

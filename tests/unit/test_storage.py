@@ -1,0 +1,141 @@
+"""Atomic writes, leftovers, locks and the cache folder."""
+
+import errno
+import hashlib
+import os
+import resource
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+from dl4cv import storage
+
+
+def test_checksums_are_those_of_hashlib(tmp_path: Path):
+    content = os.urandom(3_000_000)
+    (tmp_path / "file").write_bytes(content)
+    expected = hashlib.sha256(content).hexdigest()
+    assert storage.sha256(content) == storage.sha256_of_file(tmp_path / "file") == expected
+
+
+def test_a_write_replaces_the_whole_file(tmp_path: Path):
+    target = tmp_path / "new" / "folder" / "file"
+    storage.write_atomically(target, b"long old content")
+    storage.write_atomically(target, b"new")
+    assert target.read_bytes() == b"new"
+    assert os.listdir(target.parent) == ["file"]
+
+
+def test_a_reader_sees_the_old_file_until_the_new_one_is_whole(tmp_path: Path):
+    target = tmp_path / "file"
+    target.write_bytes(b"old")
+    with storage.atomic_path(target) as temporary:
+        temporary.write_bytes(b"half of the n")
+        assert target.read_bytes() == b"old"
+        temporary.write_bytes(b"new")
+    assert target.read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, error):
+    target = tmp_path / "file"
+    target.write_bytes(b"old")
+    with pytest.raises(error), storage.atomic_path(target) as temporary:  # noqa: PT012
+        temporary.write_bytes(b"half")
+        raise error
+    assert target.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.fixture
+def room_for_4_kib():
+    """Let the kernel refuse what passes 4 KiB, as it does on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_write_that_the_kernel_refuses_leaves_nothing(tmp_path: Path, room_for_4_kib):
+    with pytest.raises(OSError, match="too large"):
+        storage.write_atomically(tmp_path / "file", bytes(100_000))
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_disk_that_is_found_full_at_last_leaves_nothing(tmp_path: Path, monkeypatch):
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    (tmp_path / "file").write_bytes(b"old")
+    with pytest.raises(OSError, match="No space left"):
+        storage.write_atomically(tmp_path / "file", b"new")
+    assert (tmp_path / "file").read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_content_is_on_the_disk_before_it_gets_its_name(tmp_path: Path, monkeypatch):
+    events: list[str] = []
+    fsync, replace = os.fsync, Path.replace
+    monkeypatch.setattr(os, "fsync", lambda fd: (events.append("fsync"), fsync(fd))[1])
+    monkeypatch.setattr(Path, "replace", lambda a, b: (events.append("rename"), replace(a, b))[1])
+    storage.write_atomically(tmp_path / "file", b"content")
+    assert events == ["fsync", "rename"]
+
+
+def test_files_are_readable_as_the_umask_allows(tmp_path: Path):
+    before = os.umask(0o022)
+    try:
+        storage.write_atomically(tmp_path / "file", b"for all")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o644
+
+
+def test_leftovers_of_one_file_are_removed_and_only_those(tmp_path: Path):
+    keep = {"train", ".train.lock", ".test.1a2b.part", "train.part"}
+    for name in [*keep, ".train.1a2b.part", ".train.3c4d.part"]:
+        (tmp_path / name).touch()
+    storage.remove_parts(tmp_path / "train")
+    assert set(os.listdir(tmp_path)) == keep
+
+
+def test_parts_are_named_so_that_they_are_found_again(tmp_path: Path):
+    with storage.atomic_path(tmp_path / "file") as temporary:
+        storage.remove_parts(tmp_path / "file")
+        assert not temporary.exists()
+        temporary.touch()
+
+
+def test_one_holder_at_a_time_and_the_waiting_one_says_so(tmp_path: Path):
+    order: list[str] = []
+
+    def second() -> None:
+        with storage.locked(tmp_path / "thing", waiting=lambda: told.set()):
+            order.append("second")
+
+    told = threading.Event()
+    other = threading.Thread(target=second)
+    with storage.locked(tmp_path / "thing", waiting=lambda: order.append("never")):
+        other.start()
+        assert told.wait(10)
+        order.append("first")
+    other.join(10)
+    assert order == ["first", "second"]
+
+
+def test_a_lock_is_let_go_after_an_error(tmp_path: Path):
+    with pytest.raises(ValueError, match="inside"), storage.locked(tmp_path / "thing"):
+        raise ValueError("inside")
+    with storage.locked(tmp_path / "thing", waiting=lambda: pytest.fail("still held")):
+        pass
+
+
+def test_the_cache_folder_can_be_moved(tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("DL4CV_CACHE", str(tmp_path))
+    assert storage.cache_dir() == tmp_path
+    monkeypatch.setenv("DL4CV_CACHE", "~/somewhere")
+    assert storage.cache_dir() == Path.home() / "somewhere"
+    monkeypatch.delenv("DL4CV_CACHE")
+    assert storage.cache_dir().name == "dl4cv"

@@ -1,0 +1,40 @@
+"""A small training run, for tests that start it in processes of their own."""
+
+import torch
+from dl4cv import training
+from torch import nn
+from torch.nn import functional as F
+
+STEPS = 40
+
+
+def loss_fn(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """Return the squared error of a regression."""
+    return F.mse_loss(model(x), y)
+
+
+def evaluate(model: nn.Module) -> dict[str, float]:
+    """Return a metric that draws random numbers, as an evaluation may."""
+    return {"noisy": float(model(torch.rand(4, 3)).mean())}
+
+
+def train(*, dropout: float = 0.5) -> tuple[nn.Module, torch.optim.Optimizer, training.History]:
+    """Train a net with dropout and a moving schedule, from a fixed start."""
+    generator = torch.Generator().manual_seed(1)
+    x, y = torch.randn(48, 3, generator=generator), torch.randn(48, 1, generator=generator)
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Dropout(dropout), nn.Linear(8, 1))
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    history = training.fit(
+        model,
+        training.Batches((x, y), 16),
+        loss_fn,
+        optimizer,
+        name="test/tiny",
+        steps=STEPS,
+        schedule=training.schedules.one_cycle(STEPS),
+        evaluate=evaluate,
+        evaluate_every=10,
+    )
+    return model, optimizer, history
