@@ -6,6 +6,8 @@ import os
 import resource
 import stat
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -48,17 +50,23 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, err
     assert os.listdir(tmp_path) == ["file"]
 
 
-@pytest.fixture
-def room_for_4_kib():
-    """Let the kernel refuse what passes 4 KiB, as it does on a full disk."""
+@contextmanager
+def room_for_4_kib() -> Iterator[None]:
+    """Let the kernel refuse what passes 4 KiB, as it does on a full disk.
+
+    The limit holds for every file of the process, so nothing but the write under test may run in
+    it: a test runner whose report goes to a longer file could not write its next line.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_write_that_the_kernel_refuses_leaves_nothing(tmp_path: Path, room_for_4_kib):
-    with pytest.raises(OSError, match="too large"):
+def test_a_write_that_the_kernel_refuses_leaves_nothing(tmp_path: Path):
+    with pytest.raises(OSError, match="too large"), room_for_4_kib():
         storage.write_atomically(tmp_path / "file", bytes(100_000))
     assert os.listdir(tmp_path) == []
 
