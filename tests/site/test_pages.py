@@ -146,6 +146,8 @@ def test_search_finds_a_word(wide: BrowserContext, site: str):
     page.keyboard.press("Enter")
     page.wait_for_selector("#search-results li a", timeout=10_000)
     assert "search.html?q=gradient" in page.url
+    # The search page fetches what it found for its summaries; leaving would break that off.
+    page.wait_for_load_state("networkidle")
     found = page.locator("#search-results li a").first.get_attribute("href")
     page.goto(site + found.partition("#")[0].partition("?")[0].removeprefix(site))
     assert "gradient" in page.locator("article").inner_text().lower()
