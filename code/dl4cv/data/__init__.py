@@ -8,11 +8,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dl4cv.data import fashion, mnist
+    from dl4cv.data import binary, fashion, mnist
     from dl4cv.data.download import FetchError
     from dl4cv.data.labelled import LabelledImages
 
-__all__ = ["FetchError", "LabelledImages", "fashion", "mnist"]
+__all__ = ["FetchError", "LabelledImages", "binary", "fashion", "mnist"]
 
 _HOMES = {"FetchError": "download", "LabelledImages": "labelled"}
 

@@ -45,7 +45,9 @@ def fit(
         model: what is trained; it moves to ``runtime.device()``.
         batches: gives the tensors of a step, counted from 0; ``training.Batches`` is one.
         loss_fn: called as ``loss_fn(model, *batch)``; returns the scalar to minimise, computed
-            under bfloat16 autocast where that is fast.
+            under bfloat16 autocast where that is fast. Or it is a generator that yields pairs
+            ``(part, scalar)``, such as the losses of two players: each scalar is minimised before
+            the generator goes on, and moves only the parameters that it has a gradient for.
         optimizer: of ``torch.optim`` or ``dl4cv.optim``, on the model's parameters.
         name: ``chapter/what``: where the run is kept and what its line says.
         steps: the number of updates.
@@ -124,6 +126,7 @@ def _train(loop: Loop, key: str, remarks: list[str]) -> History:
         name=loop.name,
         key=key,
         losses=loop.losses,
+        parts=loop.parts,
         metrics=loop.metrics,
         seconds=loop.seconds,
         peak_mib=runtime.peak_mib(runtime.device()),

@@ -16,7 +16,8 @@ class History:
     Attributes:
         name: what the run is called, such as ``sgd/adam``.
         key: SHA-256 of everything that determines the result.
-        losses: the loss of every step, on that step's batch.
+        losses: the loss of every step, on that step's batch; of a loss in parts, their sum.
+        parts: the parts of the loss at every step by name, if it has parts.
         metrics: for each metric the pairs (steps done, value), in order.
         seconds: what the training took, evaluation included, whenever it was done.
         peak_mib: the most memory in use: the process's own, or the GPU's where there is one.
@@ -26,6 +27,7 @@ class History:
     name: str
     key: str
     losses: list[float]
+    parts: dict[str, list[float]]
     metrics: dict[str, list[tuple[int, float]]]
     seconds: float
     peak_mib: float

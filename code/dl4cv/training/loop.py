@@ -3,7 +3,7 @@
 import math
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from dl4cv.training.distributed import Processes
 from dl4cv.training.schedules import Schedule
 
 BatchFunction = Callable[[int], tuple[Tensor, ...]]
-LossFunction = Callable[..., Tensor]
+LossFunction = Callable[..., Tensor | Iterable[tuple[str, Tensor]]]
 Evaluate = Callable[[nn.Module], Mapping[str, float]]
 
 #: The losses of so many steps are fetched together: to fetch each would wait for the device.
@@ -50,13 +50,14 @@ class Loop:
     processes: Processes
     step: int = 0
     losses: list[float] = field(default_factory=list)
+    parts: dict[str, list[float]] = field(default_factory=dict)
     metrics: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
     seconds: float = 0.0
 
     def __post_init__(self) -> None:
         """Note the learning rates that the schedule scales."""
         self._rates = [group["lr"] for group in self.optimizer.param_groups]
-        self._pending: list[Tensor] = []
+        self._pending: list[dict[str, Tensor]] = []
         self._saved_step: int | None = None
         self._device = runtime.device()
         self._parallel = self.processes.wrap(self.model)
@@ -91,24 +92,41 @@ class Loop:
         """Go back to what a checkpoint holds."""
         install(self.model, self.optimizer, state["model"], state["optimizer"])
         self.step = self._saved_step = state["step"]
-        self.losses, self.metrics, self.seconds = (
-            state["losses"],
-            state["metrics"],
-            state["seconds"],
-        )
+        self.losses, self.parts = state["losses"], state["parts"]
+        self.metrics, self.seconds = state["metrics"], state["seconds"]
 
-    def _take_step(self) -> Tensor:
-        """Update the model once; return the loss, still on the device."""
+    def _take_step(self) -> dict[str, Tensor]:
+        """Update the model once, or once for each part of its loss; return the losses by part."""
         seeds.plant(seeds.mix(self.seed, 3, self.step, self.processes.rank), self._device)
         batch = self.processes.slice(self.batches(self.step))
         batch = tuple(_placed(tensor, self._device) for tensor in batch)
         self._set_rates(self.schedule(self.step))
-        self.optimizer.zero_grad()
+        taken: dict[str, list[Tensor]] = {}
+        for part, loss in self._losses(batch):
+            # Gradients become None: what a part does not reach, the optimizer leaves alone.
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+            taken.setdefault(part, []).append(self.processes.mean(loss.detach()))
+        return {part: torch.stack(losses).mean() for part, losses in taken.items()}
+
+    def _losses(self, batch: tuple[Tensor, ...]) -> Iterator[tuple[str, Tensor]]:
+        """Yield what is to be minimised: the one loss, or one part after another.
+
+        The loss function's code runs under autocast, what the caller does in between does not.
+        """
         with runtime.autocast(self._device):
-            loss = self.loss_fn(self._parallel, *batch)
-        loss.backward()
-        self.optimizer.step()
-        return self.processes.mean(loss.detach())
+            given = self.loss_fn(self._parallel, *batch)
+        if isinstance(given, Tensor):
+            yield "", given
+            return
+        parts = iter(given)
+        while True:
+            with runtime.autocast(self._device):
+                part = next(parts, None)
+            if part is None:
+                return
+            yield part
 
     def _set_rates(self, factor: float) -> None:
         for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
@@ -133,12 +151,17 @@ class Loop:
         """Move the losses of the last steps to the host, and stop if one is not finite."""
         if not self._pending:
             return
-        fetched = torch.stack(self._pending).float().tolist()
+        names = list(self._pending[0])
+        fetched = torch.stack([torch.stack(list(p.values())) for p in self._pending])
         self._pending.clear()
-        for loss in fetched:
-            if not math.isfinite(loss):
-                raise self._error(f"the loss is {loss}", at=len(self.losses))
-            self.losses.append(loss)
+        for losses in fetched.float().tolist():
+            for part, loss in zip(names, losses, strict=True):
+                if not math.isfinite(loss):
+                    of = f" of {part}" if part else ""
+                    raise self._error(f"the loss{of} is {loss}", at=len(self.losses))
+                if part:
+                    self.parts.setdefault(part, []).append(loss)
+            self.losses.append(sum(losses))
 
     def _check_weights(self) -> None:
         for name, weight in self.model.named_parameters():
@@ -161,6 +184,7 @@ class Loop:
                 "optimizer": self.optimizer.state_dict(),
                 "step": self.step,
                 "losses": self.losses,
+                "parts": self.parts,
                 "metrics": self.metrics,
                 "seconds": self.seconds,
             }

@@ -20,7 +20,7 @@ from dl4cv import runtime, storage
 from dl4cv.training import states
 from dl4cv.training.history import History
 
-FORMAT = 1
+FORMAT = 2
 
 _WEIGHTS, _OPTIMIZER, _RECORD = "weights.safetensors", "optimizer.safetensors", "run.json"
 
