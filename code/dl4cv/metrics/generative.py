@@ -94,8 +94,8 @@ def kernel_distance(a: Tensor, b: Tensor) -> float:
     a, b = _pair(a, b)
 
     def total(x: Tensor, y: Tensor) -> Tensor:
-        rows = ((part @ y.T / x.shape[1] + 1).pow(3).sum() for part in x.split(CHUNK))
-        return torch.stack(list(rows)).sum()
+        rows = (part @ y.T / x.shape[1] + 1 for part in x.split(CHUNK))
+        return torch.stack([(row * row * row).sum() for row in rows]).sum()
 
     def own(x: Tensor) -> Tensor:
         diagonal = (x.square().sum(1) / x.shape[1] + 1).pow(3).sum()
@@ -124,7 +124,13 @@ def precision_recall(real: Tensor, generated: Tensor, *, k: int = 3) -> tuple[fl
             f"k is {k} with sets of {len(real)} and {len(generated)}; expected 1 or more, and "
             "more images than k in each set"
         )
-    return _share_within(generated, real, k), _share_within(real, generated, k)
+    reach_real, reach_generated = _reach(real, k), _reach(generated, k)
+    precise, recalled = 0, torch.zeros(len(real), dtype=torch.bool)
+    for part, reach in zip(generated.split(CHUNK), reach_generated.split(CHUNK), strict=True):
+        distances = torch.cdist(part, real)  # (chunk, N)
+        precise += int((distances <= reach_real).any(1).sum())
+        recalled |= (distances <= reach[:, None]).any(0)
+    return precise / len(generated), float(recalled.double().mean())
 
 
 def class_shares(logits: Tensor) -> Tensor:
@@ -156,14 +162,14 @@ def confident_share(logits: Tensor, *, threshold: float = 0.9) -> float:
     return float((logits.softmax(1).amax(1) >= threshold).double().mean())
 
 
-def _share_within(points: Tensor, members: Tensor, k: int) -> float:
-    """Return the share of ``points`` within reach of one of ``members``."""
-    # The nearest of a member's own distances is the one to itself: hence k + 1.
-    reach = torch.cat(
-        [torch.cdist(part, members).kthvalue(k + 1).values for part in members.split(CHUNK)]
-    )
-    near = [(torch.cdist(part, members) <= reach).any(1) for part in points.split(CHUNK)]
-    return float(torch.cat(near).double().mean())
+def _reach(members: Tensor, k: int) -> Tensor:
+    """Return each member's distance to its k-th nearest neighbour. Shape: (N, D) → (N,)."""
+    # The least of a member's own distances is the one to itself: hence k + 1.
+    nearest = [
+        torch.cdist(part, members).topk(k + 1, largest=False).values
+        for part in members.split(CHUNK)
+    ]
+    return torch.cat(nearest).amax(1)
 
 
 def _pair(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,210 @@
+"""Generative adversarial networks: a generator, a discriminator, and the games they play.
+
+A game is a loss function for ``training.fit`` that yields each player's loss in turn. Everywhere
+noise is (N, Z), images are (N, 1, 28, 28) in [0, 1], and the discriminator's scores are logits.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dl4cv.training import MovingAverage
+
+Game = Callable[["GAN", Tensor], Iterator[tuple[str, Tensor]]]
+
+
+class GAN(nn.Module):
+    """Two players. In evaluation mode the generator is the moving average of its weights.
+
+    Args:
+        generator: from noise (N, Z) to images.
+        discriminator: from images to scores (N,).
+        latent: Z, numbers in a noise vector.
+        decay: of the generator's moving average.
+    """
+
+    def __init__(
+        self,
+        generator: nn.Module,
+        discriminator: nn.Module,
+        *,
+        latent: int,
+        decay: float = 0.995,
+    ) -> None:
+        super().__init__()
+        self.generator = MovingAverage(generator, decay=decay)
+        self.discriminator = discriminator
+        self.latent = latent
+
+    def noise(self, count: int, generator: torch.Generator | None = None) -> Tensor:
+        """Return standard normal noise on the model's device. Shape: (count, Z)."""
+        on = next(self.parameters()).device
+        return torch.randn(count, self.latent, generator=generator).to(on)
+
+    @torch.no_grad()
+    def sample(self, noise: Tensor) -> Tensor:
+        """Return the average generator's images, 500 at a time, on the CPU.
+
+        Shape: noise (N, Z) → (N, 1, 28, 28) float32 in [0, 1].
+        """
+        average = self.generator.average.eval()
+        return torch.cat([average(part).float().cpu() for part in noise.split(500)])
+
+
+def dense_generator(latent: int, hidden: int = 512) -> nn.Sequential:
+    """Return a fully connected generator. Shape: (N, Z) → (N, 1, 28, 28) in [0, 1]."""
+    return nn.Sequential(
+        nn.Linear(latent, hidden),
+        nn.ReLU(),
+        nn.Linear(hidden, hidden),
+        nn.ReLU(),
+        nn.Linear(hidden, 784),
+        nn.Sigmoid(),
+        nn.Unflatten(1, (1, 28, 28)),
+    )
+
+
+def dense_discriminator(hidden: int = 512) -> nn.Sequential:
+    """Return a fully connected discriminator. Shape: (N, 1, 28, 28) → (N,)."""
+    return nn.Sequential(
+        nn.Flatten(),
+        nn.Linear(784, hidden),
+        nn.LeakyReLU(0.2),
+        nn.Linear(hidden, hidden),
+        nn.LeakyReLU(0.2),
+        nn.Linear(hidden, 1),
+        nn.Flatten(0),
+    )
+
+
+def convolutional_generator(latent: int, width: int = 32) -> nn.Sequential:
+    """Return a deep convolutional generator. Shape: (N, Z) → (N, 1, 28, 28) in [0, 1].
+
+    Source: Radford, Metz and Chintala, "Unsupervised Representation Learning with Deep
+        Convolutional Generative Adversarial Networks" (2016), section 3, for small images.
+    """
+    return nn.Sequential(
+        nn.Linear(latent, 4 * width * 49, bias=False),
+        nn.Unflatten(1, (4 * width, 7, 7)),
+        nn.BatchNorm2d(4 * width),
+        nn.ReLU(),
+        nn.ConvTranspose2d(4 * width, 2 * width, 4, stride=2, padding=1, bias=False),  # 14 × 14
+        nn.BatchNorm2d(2 * width),
+        nn.ReLU(),
+        nn.ConvTranspose2d(2 * width, 1, 4, stride=2, padding=1),  # 28 × 28
+        nn.Sigmoid(),
+    )
+
+
+def convolutional_discriminator(width: int = 32, *, normalize: bool = True) -> nn.Sequential:
+    """Return a deep convolutional discriminator. Shape: (N, 1, 28, 28) → (N,).
+
+    Args:
+        width: channels of the first convolution.
+        normalize: whether the second is batch-normalised. A penalty on the gradient for each
+            image has no meaning where the images of a batch depend on each other.
+
+    Source: Radford, Metz and Chintala (2016), section 3.
+    """
+    norm = nn.BatchNorm2d(2 * width) if normalize else nn.Identity()
+    return nn.Sequential(
+        nn.Conv2d(1, width, 4, stride=2, padding=1),  # 14 × 14
+        nn.LeakyReLU(0.2),
+        nn.Conv2d(width, 2 * width, 4, stride=2, padding=1),  # 7 × 7
+        norm,
+        nn.LeakyReLU(0.2),
+        nn.Flatten(),
+        nn.Linear(2 * width * 49, 1),
+        nn.Flatten(0),
+    )
+
+
+def vanilla_game(gan: GAN, real: Tensor) -> Iterator[tuple[str, Tensor]]:
+    """Yield the discriminator's cross-entropy, then the generator's, in its non-saturating form.
+
+    Source: Goodfellow et al., "Generative Adversarial Nets" (2014), equation 1 and section 3.
+    """
+    fake = gan.generator(gan.noise(len(real)))
+    # −ln σ(s) = softplus(−s), and −ln(1 − σ(s)) = softplus(s).
+    yield (
+        "discriminator",
+        (
+            F.softplus(-gan.discriminator(real)).mean()
+            + F.softplus(gan.discriminator(fake.detach())).mean()
+        ),
+    )
+    with frozen(gan.discriminator):
+        loss = F.softplus(-gan.discriminator(fake)).mean()
+    yield "generator", loss
+    gan.generator.update()
+
+
+def least_squares_game(gan: GAN, real: Tensor) -> Iterator[tuple[str, Tensor]]:
+    """Yield half the squared distances of scores from 1 for real and 0 for fake, then from 1.
+
+    Source: Mao et al., "Least Squares Generative Adversarial Networks" (2017), equation 9.
+    """
+    fake = gan.generator(gan.noise(len(real)))
+    yield (
+        "discriminator",
+        (
+            (gan.discriminator(real) - 1).square().mean()
+            + gan.discriminator(fake.detach()).square().mean()
+        )
+        / 2,
+    )
+    with frozen(gan.discriminator):
+        loss = (gan.discriminator(fake) - 1).square().mean() / 2
+    yield "generator", loss
+    gan.generator.update()
+
+
+def wasserstein_game(
+    gan: GAN, *real: Tensor, penalty: float = 10.0
+) -> Iterator[tuple[str, Tensor]]:
+    """Yield the critic's loss on each batch of ``real`` in turn, then the generator's.
+
+    Args:
+        gan: the players; the critic has no batch normalisation.
+        real: one batch for each of the critic's updates.
+        penalty: λ, the weight of the gradient penalty.
+
+    Source: Gulrajani et al., "Improved Training of Wasserstein GANs" (2017), equation 3.
+    """
+    for batch in real:
+        with torch.no_grad():
+            fake = gan.generator(gan.noise(len(batch)))
+        gap = gan.discriminator(fake).mean() - gan.discriminator(batch).mean()
+        yield "critic", gap + penalty * gradient_penalty(gan.discriminator, batch, fake)
+    with frozen(gan.discriminator):
+        loss = -gan.discriminator(gan.generator(gan.noise(len(real[0])))).mean()
+    yield "generator", loss
+    gan.generator.update()
+
+
+def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:
+    """Return the mean of (‖∇ critic‖ − 1)² at random points between real and fake images.
+
+    Shape: real and fake (N, …) → (). The norm is taken for each image, over all its pixels.
+    Raises: ValueError if the shapes differ.
+    Source: Gulrajani et al. (2017), algorithm 1, lines 5 to 7.
+    """
+    if real.shape != fake.shape:
+        raise ValueError(f"real has shape {tuple(real.shape)}, fake {tuple(fake.shape)}")
+    share = torch.rand(len(real), *[1] * (real.ndim - 1), device=real.device, dtype=real.dtype)
+    between = torch.lerp(fake, real, share).requires_grad_()  # (N, …)
+    (gradient,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
+    return (gradient.flatten(1).norm(dim=1) - 1).square().mean()
+
+
+@contextmanager
+def frozen(module: nn.Module) -> Iterator[None]:
+    """Let gradients flow through ``module`` to its input, but not to its parameters."""
+    module.requires_grad_(False)
+    try:
+        yield
+    finally:
+        module.requires_grad_(True)
