@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dl4cv.training import MovingAverage
+from dl4cv.training import History, MovingAverage, TrainingError
 
 Game = Callable[["GAN", Tensor], Iterator[tuple[str, Tensor]]]
 
@@ -24,7 +24,11 @@ class GAN(nn.Module):
         discriminator: from images to scores (N,).
         latent: Z, numbers in a noise vector.
         decay: of the generator's moving average.
+        frames: how many pictures ``record`` may take.
     """
+
+    #: Noise vectors that are filmed: a grid of 5 × 5.
+    CAST = 25
 
     def __init__(
         self,
@@ -33,11 +37,17 @@ class GAN(nn.Module):
         *,
         latent: int,
         decay: float = 0.995,
+        frames: int = 0,
     ) -> None:
         super().__init__()
         self.generator = MovingAverage(generator, decay=decay)
         self.discriminator = discriminator
         self.latent = latent
+        self.film: Tensor
+        self.filmed: Tensor
+        film = torch.zeros(frames, self.CAST, 1, 28, 28, dtype=torch.uint8)
+        self.register_buffer("film", film)
+        self.register_buffer("filmed", torch.zeros((), dtype=torch.int64))
 
     def noise(self, count: int, generator: torch.Generator | None = None) -> Tensor:
         """Return standard normal noise on the model's device. Shape: (count, Z)."""
@@ -52,6 +62,18 @@ class GAN(nn.Module):
         """
         average = self.generator.average.eval()
         return torch.cat([average(part).float().cpu() for part in noise.split(500)])
+
+    def record(self) -> None:
+        """Keep what the average generator makes of the same noise each time, beside the weights.
+
+        A model from the run store brings its film with it.
+
+        Raises:
+            IndexError: if the film is full.
+        """
+        images = self.sample(self.noise(self.CAST, torch.Generator().manual_seed(0)))
+        self.film[int(self.filmed)] = (images * 255).round().byte().to(self.film.device)
+        self.filmed += 1
 
 
 def dense_generator(latent: int, hidden: int = 512) -> nn.Sequential:
@@ -80,14 +102,18 @@ def dense_discriminator(hidden: int = 512) -> nn.Sequential:
     )
 
 
-def convolutional_generator(latent: int, width: int = 32) -> nn.Sequential:
+def convolutional_generator(latent: int, width: int = 16) -> nn.Sequential:
     """Return a deep convolutional generator. Shape: (N, Z) → (N, 1, 28, 28) in [0, 1].
 
     Source: Radford, Metz and Chintala, "Unsupervised Representation Learning with Deep
-        Convolutional Generative Adversarial Networks" (2016), section 3, for small images.
+        Convolutional Generative Adversarial Networks" (2016), section 3; a hidden dense layer
+        plans the whole image, as in Chen et al., "InfoGAN" (2016), table 1.
     """
     return nn.Sequential(
-        nn.Linear(latent, 4 * width * 49, bias=False),
+        nn.Linear(latent, 512, bias=False),
+        nn.BatchNorm1d(512),
+        nn.ReLU(),
+        nn.Linear(512, 4 * width * 49, bias=False),
         nn.Unflatten(1, (4 * width, 7, 7)),
         nn.BatchNorm2d(4 * width),
         nn.ReLU(),
@@ -99,25 +125,22 @@ def convolutional_generator(latent: int, width: int = 32) -> nn.Sequential:
     )
 
 
-def convolutional_discriminator(width: int = 32, *, normalize: bool = True) -> nn.Sequential:
+def convolutional_discriminator(width: int = 32) -> nn.Sequential:
     """Return a deep convolutional discriminator. Shape: (N, 1, 28, 28) → (N,).
 
-    Args:
-        width: channels of the first convolution.
-        normalize: whether the second is batch-normalised. A penalty on the gradient for each
-            image has no meaning where the images of a batch depend on each other.
-
-    Source: Radford, Metz and Chintala (2016), section 3.
+    Source: Radford, Metz and Chintala (2016), section 3; with a hidden dense layer.
     """
-    norm = nn.BatchNorm2d(2 * width) if normalize else nn.Identity()
     return nn.Sequential(
         nn.Conv2d(1, width, 4, stride=2, padding=1),  # 14 × 14
         nn.LeakyReLU(0.2),
-        nn.Conv2d(width, 2 * width, 4, stride=2, padding=1),  # 7 × 7
-        norm,
+        nn.Conv2d(width, 2 * width, 4, stride=2, padding=1, bias=False),  # 7 × 7
+        nn.BatchNorm2d(2 * width),
         nn.LeakyReLU(0.2),
         nn.Flatten(),
-        nn.Linear(2 * width * 49, 1),
+        nn.Linear(2 * width * 49, 256, bias=False),
+        nn.BatchNorm1d(256),
+        nn.LeakyReLU(0.2),
+        nn.Linear(256, 1),
         nn.Flatten(0),
     )
 
@@ -208,3 +231,25 @@ def frozen(module: nn.Module) -> Iterator[None]:
         yield
     finally:
         module.requires_grad_(True)
+
+
+def check_balance(history: History, *, loss: float = 0.01, window: int = 300) -> None:
+    """Make sure that the discriminator did not win for good, which leaves nothing to learn from.
+
+    Args:
+        history: of a game with a part ``discriminator`` whose least value is 0.
+        loss: below this mean over ``window`` steps the game counts as lost.
+        window: steps.
+
+    Raises:
+        TrainingError: if that happened; the message names the first such step.
+    """
+    losses = torch.tensor(history.parts["discriminator"], dtype=torch.float64)
+    means = losses.unfold(0, min(window, len(losses)), 1).mean(1)
+    lost = (means < loss).nonzero()
+    if len(lost):
+        first = int(lost[0])
+        raise TrainingError(
+            f"{history.name}: the discriminator's loss stayed below {loss:g} for {window} steps "
+            f"from step {first} on; the generator has nothing left to learn from"
+        )
