@@ -205,10 +205,10 @@ def nats(logits: Tensor, images: Tensor) -> Tensor:
 
 @torch.no_grad()
 def nats_of(net: nn.Module, images: Tensor) -> Tensor:
-    """Return −log p of each image under ``net``, 250 at a time. Shape: (N, 1, H, W) → (N,)."""
+    """Return −log p of each image under ``net``, 50 at a time. Shape: (N, 1, H, W) → (N,)."""
     device = next(net.parameters()).device
     return torch.cat(
-        [nats(net(part), part).cpu() for part in (p.to(device) for p in images.split(250))]
+        [nats(net(part), part).cpu() for part in (p.to(device) for p in images.split(50))]
     )
 
 
