@@ -79,9 +79,11 @@ class GAN(nn.Module):
 def dense_generator(latent: int, hidden: int = 512) -> nn.Sequential:
     """Return a fully connected generator. Shape: (N, Z) → (N, 1, 28, 28) in [0, 1]."""
     return nn.Sequential(
-        nn.Linear(latent, hidden),
+        nn.Linear(latent, hidden, bias=False),
+        nn.BatchNorm1d(hidden),
         nn.ReLU(),
-        nn.Linear(hidden, hidden),
+        nn.Linear(hidden, hidden, bias=False),
+        nn.BatchNorm1d(hidden),
         nn.ReLU(),
         nn.Linear(hidden, 784),
         nn.Sigmoid(),
