@@ -48,11 +48,14 @@ def device() -> torch.device:
 def has_fast_bf16(on: torch.device) -> bool:
     """Return whether ``on`` multiplies bfloat16 matrices faster than float32 ones.
 
-    True on GPUs from Ampere on and on CPUs with AMX tiles; elsewhere bfloat16 is emulated and slow.
+    True on GPUs from Ampere on and on CPUs with AMX tiles or AVX-512's dot product of bfloat16
+    (convolutions train about twice as fast); elsewhere bfloat16 is emulated and slow.
     """
     if on.type == "cuda":
         return torch.cuda.get_device_capability(on)[0] >= 8
-    return on.type == "cpu" and torch.cpu._is_amx_tile_supported()
+    if on.type != "cpu":
+        return False
+    return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
 
 
 def autocast(on: torch.device) -> torch.autocast:

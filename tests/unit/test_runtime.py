@@ -43,6 +43,14 @@ def test_autocast_follows_the_device():
     assert product.dtype == want
 
 
+@pytest.mark.parametrize(("amx", "avx512"), [(True, True), (False, True), (False, False)])
+def test_bf16_is_fast_where_the_processor_multiplies_it(monkeypatch, amx, avx512):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512)
+    assert runtime.has_fast_bf16(torch.device("cpu")) == (amx or avx512)
+    assert not runtime.has_fast_bf16(torch.device("meta"))
+
+
 @pytest.mark.parametrize("fast", [True, False])
 def test_channels_last_exactly_where_bf16_is_fast(monkeypatch, fast):
     monkeypatch.setattr(runtime, "has_fast_bf16", lambda on: fast)

@@ -292,12 +292,13 @@ def sample(
     k, (_, _, height, width) = net.reach, images.shape
     padded = F.pad(images, (k, k, k, 0))  # drawn into, so that borders need no special case
     drawn = padded[:, 0, k:, k : k + width]
-    columns = [_Columns(block) for block in net.blocks]
-    above = [torch.zeros(()) for _ in net.blocks]
+    blocks = [block for block in net.blocks if isinstance(block, GatedBlock)]
+    columns = [_Columns(block) for block in blocks]
+    above = [torch.zeros(()) for _ in blocks]
     for r in range(height):
         # The vertical stack: once a row, since it sees nothing of the row itself.
         v = start = net.above(padded[:, :, r : r + k]) + net.place[:, r : r + 1]
-        for i, block in enumerate(net.blocks):
+        for i, block in enumerate(blocks):
             before = above[i] if r else torch.zeros_like(v)
             above[i] = v
             seen = block.vertical(F.pad(torch.cat([before, v], 2), (1, 1)))  # (N, 2C, 1, W)

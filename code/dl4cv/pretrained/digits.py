@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dl4cv import data, runtime, storage, training
@@ -69,10 +69,10 @@ def train() -> LeNet:
     batches = training.Batches(data.mnist.load("train"), 256, transform=_shifted)
     test = data.mnist.load("test")
 
-    def loss_fn(model: LeNet, images: Tensor, labels: Tensor) -> Tensor:
+    def loss_fn(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
         return F.cross_entropy(model(images), labels)
 
-    def evaluate(model: LeNet) -> dict[str, float]:
+    def evaluate(model: nn.Module) -> dict[str, float]:
         logits = torch.cat([model(part.float() / 255) for part in test.images.split(500)])
         return {"accuracy": float((logits.argmax(1) == test.labels).double().mean())}
 
