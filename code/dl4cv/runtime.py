@@ -67,7 +67,9 @@ def to_fast_layout(model: torch.nn.Module, on: torch.device) -> torch.nn.Module:
     """Move ``model`` to ``on``, its convolutions in ``channels_last`` where bfloat16 is fast."""
     model = model.to(on)
     if has_fast_bf16(on):
-        model = model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        for parameter in model.parameters():
+            if parameter.ndim == 4:
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
     return model
 
 

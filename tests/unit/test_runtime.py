@@ -54,7 +54,9 @@ def test_bf16_is_fast_where_the_processor_multiplies_it(monkeypatch, amx, avx512
 @pytest.mark.parametrize("fast", [True, False])
 def test_channels_last_exactly_where_bf16_is_fast(monkeypatch, fast):
     monkeypatch.setattr(runtime, "has_fast_bf16", lambda on: fast)
-    convolution = runtime.to_fast_layout(torch.nn.Conv2d(3, 8, 3), torch.device("cpu"))
+    convolution = torch.nn.Conv2d(3, 8, 3)
+    convolution.register_buffer("film", torch.zeros(2, 5, 3, 8, 8))
+    convolution = runtime.to_fast_layout(convolution, torch.device("cpu"))
     assert convolution.weight.is_contiguous(memory_format=torch.channels_last) == fast
 
 

@@ -1,4 +1,7 @@
-"""A small training run, for tests that start it in processes of their own."""
+"""A small training run, for tests that start it in processes of their own.
+
+It is in float64, which autocast leaves alone: the same numbers on every processor.
+"""
 
 import torch
 from dl4cv import training
@@ -15,16 +18,17 @@ def loss_fn(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 
 def evaluate(model: nn.Module) -> dict[str, float]:
     """Return a metric that draws random numbers, as an evaluation may."""
-    return {"noisy": float(model(torch.rand(4, 3)).mean())}
+    return {"noisy": float(model(torch.rand(4, 3).double()).mean())}
 
 
 def train(*, dropout: float = 0.5) -> tuple[nn.Module, torch.optim.Optimizer, training.History]:
     """Train a net with dropout and a moving schedule, from a fixed start."""
     generator = torch.Generator().manual_seed(1)
-    x, y = torch.randn(48, 3, generator=generator), torch.randn(48, 1, generator=generator)
+    x, y = torch.randn(48, 4, generator=generator).double().split([3, 1], dim=1)
     with torch.random.fork_rng([]):
         torch.manual_seed(0)
         model = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Dropout(dropout), nn.Linear(8, 1))
+        model.double()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     history = training.fit(
         model,
