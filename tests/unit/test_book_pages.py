@@ -102,7 +102,8 @@ def build(
     (folder / "moving.gif").write_bytes(gif())
     references = folder / "book" / "references"
     references.mkdir(parents=True, exist_ok=True)
-    (references / "one.bib").write_text("")
+    if afresh:
+        (references / "one.bib").write_text("")
     if built:
         (folder / "_build").mkdir(exist_ok=True)
         (folder / ledger.CLAIMS).write_text(json.dumps([CLAIM]))
@@ -214,6 +215,17 @@ def test_a_new_title_reaches_every_page(tmp_path: Path):
     out, _ = build(tmp_path, CHAPTER.replace("# A chapter", "# Renamed"), afresh=False)
     assert "Renamed" in (out / "search.html").read_text("utf-8")
     assert "Renamed" in (out / "other.html").read_text("utf-8")
+
+
+def test_a_bibliography_file_that_came_later_is_found(tmp_path: Path):
+    build(tmp_path)
+    (tmp_path / "other.md").write_text("# Another\n\n```{bibliography}\n```\n")
+    build(tmp_path, afresh=False)
+    more = "@misc{late, author = {Late, Lea}, title = {Later}, year = {2020}}"
+    (tmp_path / "book" / "references" / "two.bib").write_text(more)
+    out, warnings = build(tmp_path, CHAPTER + "\n{cite}`late`\n", afresh=False)
+    assert not warnings
+    assert "Later" in (out / "other.html").read_text("utf-8")
 
 
 def test_the_theme_is_trimmed(book):

@@ -58,6 +58,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("datasets", Datasets)
     app.add_node(solution_node, override=True, html=(visit_solution, depart_solution))
     app.connect("config-inited", settle_addresses, priority=400)
+    app.connect("env-get-outdated", read_bibliography_when_files_change)
     app.connect("env-updated", rewrite_when_contents_change)
     app.connect("html-page-context", improve_page, priority=900)
     app.connect("source-read", spell_repository)
@@ -101,6 +102,17 @@ def settle_addresses(app: Sphinx, config: Config) -> None:
     config.bibtex_bibfiles = [  # pyright: ignore[reportAttributeAccessIssue]
         path.relative_to(app.confdir).as_posix() for path in references
     ]
+
+
+def read_bibliography_when_files_change(
+    app: Sphinx, env: BuildEnvironment, added: set[str], changed: set[str], removed: set[str]
+) -> list[str]:
+    """Have the bibliography read again when a file of it came or went: it lists them all."""
+    now = app.config.bibtex_bibfiles
+    before = getattr(env, "dl4cv_bibfiles", now)
+    env.dl4cv_bibfiles = now  # pyright: ignore[reportAttributeAccessIssue]
+    pages = {place.docname for place in env.get_domain("cite").bibliographies}  # pyright: ignore[reportAttributeAccessIssue]
+    return [] if before == now else sorted(pages - removed)
 
 
 def rewrite_when_contents_change(app: Sphinx, env: BuildEnvironment) -> list[str]:
