@@ -120,7 +120,7 @@ def _sphinx(root: Path) -> None:
         )
     if done.returncode:
         lines = [line for line in log.read_text().splitlines() if line.strip()]
-        told = [line for line in lines if re.search("warning|error", line, re.IGNORECASE)]
+        told = [line for line in lines if re.search(r"\b(WARNING|ERROR|CRITICAL)\b", line)]
         print("\n".join(told or lines[-30:]))
         sys.exit(f"Sphinx did not finish; its whole log is {log}")
     print(f"pages written in {time.perf_counter() - began:.1f} s", flush=True)
