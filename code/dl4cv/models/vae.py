@@ -39,10 +39,17 @@ class Dense(nn.Module):
         self.layers = nn.ModuleList(nn.Linear(i + classes, o) for i, o in pairwise(widths))
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Shape: x (N, inputs), labels (N,) integers or None → (N, outputs)."""
+        """Shape: x (N, inputs), labels (N,) integers → (N, outputs).
+
+        Raises:
+            ValueError: if there are classes and no labels, or the other way round.
+        """
+        if (labels is None) == bool(self.classes):
+            given, expected = ("None", "one a row") if labels is None else ("given", "None")
+            raise ValueError(f"labels is {given}; expected {expected}, with {self.classes} classes")
         for number, layer in enumerate(self.layers):
             x = x.relu() if number else x
-            if self.classes and labels is not None:
+            if labels is not None:
                 x = torch.cat([x, F.one_hot(labels, self.classes).to(x)], 1)
             x = layer(x)
         return x
@@ -182,9 +189,7 @@ def score_gradients(
     return value * noise / (log_var / 2).exp(), value * (noise.square() - 1) / 2
 
 
-def log_weights(
-    net: VAE, images: Tensor, noise: Tensor, labels: Tensor | None = None
-) -> Tensor:
+def log_weights(net: VAE, images: Tensor, noise: Tensor, labels: Tensor | None = None) -> Tensor:
     """Return ln p(x | z) + ln p(z) − ln q(z | x) for each of S codes an image.
 
     Shape: images (N, 1, H, W), noise (S, N, Z) → (S, N).
