@@ -134,6 +134,11 @@ class VAE(nn.Module):
         z = reparametrise(mean, log_var, noise)
         return nats(self.decode(z, labels), images), kl(mean, log_var)
 
+    @torch.no_grad()
+    def pictures(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Return each pixel's probability of ink, on the CPU. Shape: (N, Z) → (N, 1, H, W)."""
+        return self.decode(z, labels).float().sigmoid().cpu()
+
 
 def kl(mean: Tensor, log_var: Tensor) -> Tensor:
     """Return KL(N(μ, σ²) ‖ N(0, 1)) of each number of a code: ½ (μ² + σ² − 1 − ln σ²).
