@@ -28,7 +28,8 @@ def tiny(*, latent=1, classes=0, seed=0):
     net = vae.VAE(latent, hidden=8, classes=classes, shape=(2, 2)).double()
     for parameter in net.parameters():
         nn.init.normal_(parameter, std=0.6)
-    nn.init.normal_(net.encoder.layers[2].weight, std=0.1)  # q is wrong, but not by much
+    for parameter in net.encoder.layers[2].parameters():
+        nn.init.normal_(parameter, std=0.1)  # q is wrong, but not by much
     return net.eval().requires_grad_(False)
 
 
@@ -196,12 +197,26 @@ def test_weights_are_constant_when_the_encoder_is_right():
 def test_labels_reach_every_layer():
     net = vae.Dense(4, 5, 3, classes=2).double()
     x, labels = noise(6, 4), torch.tensor([0, 1, 0, 1, 1, 0])
+
+    def normal(h):
+        h = (h - h.mean(1, keepdim=True)) / (h.var(1, correction=0, keepdim=True) + 1e-5).sqrt()
+        return h * h.sigmoid()
+
     h = x
     for number, layer in enumerate(net.layers):
         told = torch.cat([h, nn.functional.one_hot(labels, 2).double()], 1)
         h = told @ layer.weight.T + layer.bias
-        h = h.clamp(min=0) if number < 2 else h
+        h = normal(h) if number < 2 else h
     torch.testing.assert_close(net(x, labels), h)
+
+
+def test_it_starts_at_the_rate_of_each_pixel():
+    net = tiny()
+    net.decoder.layers[2].weight.zero_()
+    rate = torch.tensor([[[0.1, 0.5], [0.9, 0.25]]]).double()
+    net.start_at(rate)
+    pictures = net.pictures(noise(3, 1))
+    torch.testing.assert_close(pictures, rate.float().expand(3, 1, 2, 2))
 
 
 def test_a_conditional_model_demands_labels():

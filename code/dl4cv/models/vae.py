@@ -23,7 +23,9 @@ ACTIVE_VARIANCE = 0.01
 
 
 class Dense(nn.Module):
-    """Three linear layers with ReLUs in between, each told the class, if there are classes.
+    """Three linear layers, each told the class, if there are classes.
+
+    In between, each image's units are brought to mean 0 and variance 1 and go through x σ(x).
 
     Args:
         inputs: numbers in.
@@ -48,7 +50,7 @@ class Dense(nn.Module):
             given, expected = ("None", "one a row") if labels is None else ("given", "None")
             raise ValueError(f"labels is {given}; expected {expected}, with {self.classes} classes")
         for number, layer in enumerate(self.layers):
-            x = x.relu() if number else x
+            x = F.silu(F.layer_norm(x, x.shape[1:])) if number else x
             if labels is not None:
                 x = torch.cat([x, F.one_hot(labels, self.classes).to(x)], 1)
             x = layer(x)
@@ -133,6 +135,11 @@ class VAE(nn.Module):
         noise = torch.randn_like(mean) if noise is None else noise
         z = reparametrise(mean, log_var, noise)
         return nats(self.decode(z, labels), images), kl(mean, log_var)
+
+    @torch.no_grad()
+    def start_at(self, rate: Tensor) -> None:
+        """Let the decoder begin with each pixel's own rate of ink, in (0, 1). Shape: (1, H, W)."""
+        self.decoder.layers[-1].get_parameter("bias").copy_(torch.logit(rate).flatten())
 
     @torch.no_grad()
     def pictures(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
