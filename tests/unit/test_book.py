@@ -179,6 +179,7 @@ def test_a_sibling_that_compares_nothing_is_a_problem(book, tmp_path):
         ("It took 12.5 seconds.\n", "typed-number", "12.5 seconds"),
         ("an accuracy of 0.93 is reached\n", "typed-number", "accuracy of 0.93"),
         ("(other-sec)=\n## S\n", "label", "'other-sec'"),
+        ("It is $a^2\n+ b^2$ and $c$.\n", "formula", "begins a list"),
         ("It is {glue:text}`tiny/none`.\n", "quote", "'tiny/none' is quoted but never claimed"),
     ],
 )
@@ -197,7 +198,7 @@ def test_lint_accepts_what_is_right(book, tmp_path):
         + PICTURE
         + looped
         + cell(hidden)
-        + "Quote {glue:text}`tiny/x/a/spread`, `5 %`, $3\\%$.\n"
+        + "Quote {glue:text}`tiny/x/a/spread`, `5 %`, $3\\%$.\n\n- A list with $a$\n- and $b$.\n"
     )
     assert lint.lint(book(body)) == []
     assert lint.lint_all(tmp_path) == []

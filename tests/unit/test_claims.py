@@ -4,6 +4,7 @@ import math
 
 import pytest
 from dl4cv.book import ClaimError, claim, claims, measured
+from myst_nb.core.variables import format_plain_text
 
 
 @pytest.fixture
@@ -26,10 +27,16 @@ def test_a_value_in_the_band_prints_its_verdict_and_is_recorded(shown):
     assert record["peak_mib"] > 1
 
 
+def quoted(data: dict[str, str]) -> str:
+    """Return what the page shows of glued data."""
+    (literal,) = data.values()
+    return format_plain_text(literal, "")
+
+
 def test_the_prose_gets_the_value_in_its_unit(shown):
     claim("linear/mnist", 0.9234, unit="fraction", at_least=0.92)
     data, metadata = shown[1]
-    assert list(data.values()) == ["92.3 %"]
+    assert quoted(data) == "92.3 %"
     assert metadata["scrapbook"]["name"] == "linear/mnist"
 
 
@@ -59,7 +66,7 @@ def test_several_seeds_are_quoted_by_mean_and_spread(shown):
     assert record["seeds"] == 3
     assert record["value"] == pytest.approx(0.92)
     assert record["spread"] == pytest.approx(0.02)
-    glued = {meta["scrapbook"]["name"]: next(iter(data.values())) for data, meta in shown[1:]}
+    glued = {meta["scrapbook"]["name"]: quoted(data) for data, meta in shown[1:]}
     assert glued == {"a/b": "92.0 %", "a/b/spread": "2.0 %"}
 
 
@@ -80,6 +87,12 @@ def test_smoke_measures_but_does_not_enforce(shown, monkeypatch):
 def test_wrong_arguments_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         claim("a/b", **arguments)
+
+
+def test_a_large_count_is_quoted_with_its_comma(shown):
+    measured("a/b", 12_000, unit="count")
+    (data, _) = shown[0]
+    assert quoted(data) == "12,000"
 
 
 def test_measured_refuses_an_unknown_unit():

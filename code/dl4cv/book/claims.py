@@ -136,10 +136,11 @@ def measured(name: str, value: float, *, unit: str) -> None:
     """
     if unit not in UNITS:
         raise ValueError(f"unit of {name!r} is {unit!r}; expected one of: {', '.join(UNITS)}")
-    # What myst_nb.glue emits; written out so that Binder need not install Sphinx.
+    # What myst_nb.glue emits; written out so that Binder need not install Sphinx. It is read as a
+    # literal, hence the quotes: without them, 2,000 would be a tuple.
     mime = "application/papermill.record/text/plain"
     display(
-        {mime: UNITS[unit](value)},
+        {mime: repr(UNITS[unit](value))},
         raw=True,
         metadata={"scrapbook": {"name": name, "mime_prefix": "application/papermill.record/"}},
     )

@@ -22,6 +22,10 @@ TYPED_RESULT = re.compile(
     r"\b\d+(?:\.\d+)? ?(?:%|per ?cent|percentage points|seconds|ms\b|s\b|times (?:as|faster))"
     r"|\b(?:accuracy|error|loss)(?: \w+){0,2} (?:of|is|was|at|to) \d+\.\d+"
 )
+CODE = re.compile(r"```.*?```|\$\$.*?\$\$|`[^`]*`", re.DOTALL)
+FORMULA = re.compile(r"\$[^$]*\$")
+#: A line that Markdown takes for an item of a list, were it in the middle of a formula.
+ITEM = re.compile(r"\n *(?:[-+*]|\d+[.)]) ")
 CODE_OR_MATH = re.compile(r"```.*?```|\$\$.*?\$\$|`[^`]*`|\$[^$]*\$", re.DOTALL)
 
 
@@ -64,6 +68,9 @@ def lint(chapter: Chapter) -> list[Finding]:
                 complain(
                     number, "typed-number", f"{typed!r} is typed; claim it and quote the claim"
                 )
+            for formula in FORMULA.findall(CODE.sub("", cell.source)):
+                if ITEM.search(formula):
+                    complain(number, "formula", f"{formula!r} is cut by a line that begins a list")
             labels += [first or second for first, second in LABEL.findall(cell.source)]
         labels += _figure_names(cell)
     for label in labels:
