@@ -2,12 +2,11 @@
 
 import contextlib
 import io
-import json
 import re
 
 import pytest
 import torch
-from dl4cv import exercises, storage
+from dl4cv import exercises
 from dl4cv.book import lint, notebooks
 from dl4cv.book.chapters import ROOT, Chapter, chapters
 
@@ -49,14 +48,6 @@ def test_sibling_notebook_is_fresh_executed_and_compares(chapter):
     # The title page and its like hold a picture alone.
     least = 3 if tagged(chapter, "exercise-stub") else 0
     assert notebooks.problems(chapter, least_compared=least) == []
-
-
-@pytest.mark.parametrize("chapter", [c for c in BOOK if c.tagged("recipe")], ids=lambda c: c.name)
-def test_what_is_kept_was_measured_with_the_recipe_of_today(chapter):
-    kept = json.loads(chapter.source.with_suffix(".json").read_text("utf-8"))
-    assert kept["recipe"] == storage.sha256(chapter.tagged("recipe").encode()), (
-        f"run benchmarks/{chapter.name}.py again"
-    )
 
 
 @pytest.mark.parametrize(("name", "stub", "solution"), list(each_exercise()))

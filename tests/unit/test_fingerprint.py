@@ -91,12 +91,6 @@ def test_reaches_what_is_imported_in_every_way_and_nothing_else(root: Path):
     }
 
 
-def test_what_is_kept_beside_a_chapter_belongs_to_it(root: Path):
-    (root / "sgd.json").write_text("{}")
-    assert changed(root, "sgd", "sgd.json") == {"sgd.json"}
-    assert changed(root, "tensors", "sgd.json") == set()
-
-
 @pytest.mark.parametrize(
     ("module", "chapters"),
     [

@@ -66,6 +66,17 @@ def test_smallest_refuses_k(k):
         knn.smallest(torch.zeros(2, 5), k)
 
 
+@settings(max_examples=60, deadline=None)
+@given(columns=st.integers(1, 60), block=st.integers(1, 9), seed=st.integers(0, 10**6))
+def test_at_most_equals_a_comparison_of_all(columns, block, seed):
+    generator = torch.Generator().manual_seed(seed)
+    rows = torch.randint(20, (4, columns), generator=generator)
+    limits = torch.randint(-1, 12, (4,), generator=generator)
+    found = zip(*(index.tolist() for index in knn.at_most(rows, limits, block=block)), strict=True)
+    expected = (rows <= limits[:, None]).nonzero().tolist()
+    assert sorted(map(list, found)) == expected
+
+
 @given(st.lists(st.lists(st.integers(0, 4), min_size=5, max_size=5), min_size=1, max_size=8))
 def test_vote_is_the_commonest_and_then_the_nearest(rows):
     expected = [max(set(row), key=lambda c, row=row: (row.count(c), -row.index(c))) for row in rows]

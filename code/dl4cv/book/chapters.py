@@ -32,11 +32,6 @@ class Chapter:
         text = self.source.read_text("utf-8")
         return read_myst_markdown_notebook(text, add_source_map=True, path=self.source)
 
-    def tagged(self, tag: str) -> str:
-        """Return the code of the cells that carry ``tag``, one after the other."""
-        cells = self.read().cells
-        return "\n\n".join(cell.source for cell in cells if tag in cell.metadata.get("tags", []))
-
 
 def pages(root: Path = ROOT) -> list[Path]:
     """Return the source of every page in the order of the table of contents.

@@ -54,11 +54,9 @@ def of_chapter(path: Path, root: Path) -> Fingerprint:
     if (package / "exercises" / f"{path.stem}.py").is_file():
         reached.add(f"{package.name}.{exercises}")
     modules = provenance.modules_reached(sorted(reached), package)
-    kept = path.with_suffix(".json")
     return Fingerprint(
         {
             "its cells": storage.sha256(repr(cells).encode()),
-            **({kept.name: storage.sha256_of_file(kept)} if kept.is_file() else {}),
             **modules,
             "requirements.txt": storage.sha256_of_file(root / "requirements.txt"),
             "Python": ".".join(map(str, sys.version_info[:2])),

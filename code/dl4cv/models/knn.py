@@ -71,6 +71,25 @@ def smallest(rows: torch.Tensor, k: int, *, block: int = 100) -> Neighbors:
     return values, columns.gather(1, place)
 
 
+def at_most(
+    rows: torch.Tensor, limits: torch.Tensor, *, block: int = 100
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return where a row's values do not exceed its limit: the rows' and the columns' numbers.
+
+    Equal to ``(rows <= limits[:, None]).nonzero(as_tuple=True)`` up to the order, and faster where
+    few values are so small: only the blocks whose minimum is small enough are searched.
+
+    Shape: rows (N, M), limits (N,) → two of (P,) int64, for P values.
+    """
+    blocks = rows.shape[1] // block
+    whole = rows[:, : blocks * block].unflatten(1, (blocks, block))  # (N, blocks, block)
+    row, chosen = (whole.amin(2) <= limits[:, None]).nonzero(as_tuple=True)
+    pair, place = (whole[row, chosen] <= limits[row, None]).nonzero(as_tuple=True)
+    last_row, last = (rows[:, blocks * block :] <= limits[:, None]).nonzero(as_tuple=True)
+    columns = torch.cat([chosen[pair] * block + place, blocks * block + last])
+    return torch.cat([row[pair], last_row]), columns
+
+
 def vote(labels: torch.Tensor, classes: int) -> torch.Tensor:
     """Return the most frequent class of each row; of tied classes, the one with the nearest vote.
 
@@ -179,8 +198,9 @@ class SketchedNeighbors(KNearestNeighbors):
     def sketch(self, images: torch.Tensor) -> torch.Tensor:
         """Return the sketches of ``images``. Shape: (N, D) → (N, size)."""
         coordinates = images @ self.directions
-        rest = images - coordinates @ self.directions.T
-        return torch.cat([coordinates, rest.norm(dim=1, keepdim=True)], dim=1)
+        # Pythagoras: the directions are at right angles to each other and to what they leave.
+        rest = images.square().sum(1) - coordinates.square().sum(1)
+        return torch.cat([coordinates, rest.clamp(min=0).sqrt()[:, None]], dim=1)
 
     def _search(self, queries: torch.Tensor, table: torch.Tensor) -> Neighbors:
         sketches = self.sketch(queries)
@@ -188,11 +208,13 @@ class SketchedNeighbors(KNearestNeighbors):
         bounds = torch.addmm(
             self.sketches_squared, sketches, self.sketches.T, alpha=-2, out=table
         )  # (Q, N)
-        _, hopeful = smallest(bounds, self.k)
-        reach = (self.images[hopeful] - queries[:, None]).square().sum(2).amax(1)  # (Q,)
+        # With twice as many in full, the k-th nearest of them is close to the k-th nearest of all.
+        _, hopeful = smallest(bounds, min(2 * self.k, len(self.images)))
+        known = (self.images[hopeful] - queries[:, None]).square().sum(2)
+        reach = known.sort(dim=1).values[:, self.k - 1]  # (Q,)
         reach += self.slack * (self.longest + queries.square().sum(1))
         limit = reach - sketches.square().sum(1)
-        query, image = (bounds <= limit[:, None]).nonzero(as_tuple=True)  # the few pairs left
+        query, image = at_most(bounds, limit)  # the few pairs left
         # So few at a time that they stay in the processor's cache and no thread waits for another.
         pairs = zip(query.split(40), image.split(40), strict=True)
         squared = torch.cat([(self.images[i] - queries[q]).square().sum(1) for q, i in pairs])
