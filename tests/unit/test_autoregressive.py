@@ -52,7 +52,7 @@ def test_masked_convolution_equals_one_with_the_full_kernel(kind):
     torch.testing.assert_close(ours(x), full(x))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     make=st.sampled_from(NETS),
     shape=st.tuples(st.integers(1, 6), st.integers(1, 6)),

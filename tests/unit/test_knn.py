@@ -42,7 +42,7 @@ def test_distance_to_itself_is_never_nan():
     assert knn.distances_no_loops(a, a).isfinite().all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     columns=st.integers(1, 60),
     k=st.integers(1, 60),
@@ -66,7 +66,7 @@ def test_smallest_refuses_k(k):
         knn.smallest(torch.zeros(2, 5), k)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(columns=st.integers(1, 60), block=st.integers(1, 9), seed=st.integers(0, 10**6))
 def test_at_most_equals_a_comparison_of_all(columns, block, seed):
     generator = torch.Generator().manual_seed(seed)
@@ -96,7 +96,7 @@ def test_neighbors_equal_a_kd_tree(search, k):
     assert torch.equal(indices, torch.as_tensor(tree_indices).reshape(40, k))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     count=st.integers(5, 40), k=st.integers(1, 5), size=st.integers(2, 12), seed=st.integers(0, 99)
 )

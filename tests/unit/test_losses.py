@@ -97,7 +97,7 @@ batches = st.builds(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(batches, st.floats(-50, 50))
 def test_a_shift_of_all_scores_changes_nothing(given_batch, shift):
     scores, labels = given_batch
@@ -107,7 +107,7 @@ def test_a_shift_of_all_scores_changes_nothing(given_batch, shift):
     torch.testing.assert_close(losses.softmax(scores + shift), losses.softmax(scores))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(batches)
 def test_rows_of_the_gradient_sum_to_zero(given_batch):
     scores, labels = given_batch
@@ -117,7 +117,7 @@ def test_rows_of_the_gradient_sum_to_zero(given_batch):
         torch.testing.assert_close(dscores.sum(1), torch.zeros_like(dscores[:, 0]))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(batches, st.randoms(use_true_random=False))
 def test_the_order_of_a_batch_changes_nothing(given_batch, random):
     scores, labels = given_batch
@@ -129,7 +129,7 @@ def test_the_order_of_a_batch_changes_nothing(given_batch, random):
         torch.testing.assert_close(shuffled, dscores[order], **EXACT)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(batches)
 def test_softmax_rows_are_probabilities(given_batch):
     p = losses.softmax(given_batch[0])

@@ -72,7 +72,7 @@ def test_equals_torch_in_float32(name, keywords):
 unit = st.floats(0, 0.99)
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=25, derandomize=True)
 @given(
     name=st.sampled_from(["Adam", "AdamW"]),
     lr=st.floats(1e-4, 0.1),
@@ -86,7 +86,7 @@ def test_adam_equals_torch_for_any_hyperparameters(name, lr, betas, weight_decay
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-10)
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=25, derandomize=True)
 @given(
     lr=st.floats(1e-4, 0.1),
     momentum=st.floats(0.01, 0.99),
@@ -114,7 +114,7 @@ def test_defaults_are_those_of_torch(name):
     assert ours == {key: theirs[key] for key in ours}
 
 
-@settings(max_examples=30, deadline=None, derandomize=True)
+@settings(max_examples=30, derandomize=True)
 @given(scale=st.floats(1e-3, 1e6), sign=st.sampled_from([-1.0, 1.0]))
 def test_adams_first_step_is_the_learning_rate_whatever_the_gradient(scale, sign):
     w = torch.zeros(1, dtype=torch.float64, requires_grad=True)
