@@ -185,7 +185,8 @@ def test_each_kind_of_networks_learns_a_few_steps_and_films_them():
     assert set(history.parts) == {"discriminator", "generator"}
     assert int(model.filmed) == 2
     last = model.sample(model.noise(gan.GAN.CAST, torch.Generator().manual_seed(0)))
-    torch.testing.assert_close(model.film[1], (last * 255).round().byte())
+    # Filmed under bfloat16 where that is fast, which may move a pixel by a grey level or two.
+    torch.testing.assert_close(model.film[1].float(), (last * 255).round(), rtol=0, atol=2)
     assert not torch.equal(model.film[0], model.film[1])
     with pytest.raises(IndexError):
         model.record()
