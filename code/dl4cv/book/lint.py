@@ -26,7 +26,7 @@ CODE = re.compile(r"```.*?```|\$\$.*?\$\$|`[^`]*`", re.DOTALL)
 FORMULA = re.compile(r"\$[^$]*\$")
 #: A line that Markdown takes for an item of a list, were it in the middle of a formula.
 ITEM = re.compile(r"\n *(?:[-+*]|\d+[.)]) ")
-CODE_OR_MATH = re.compile(r"```.*?```|\$\$.*?\$\$|`[^`]*`|\$[^$]*\$", re.DOTALL)
+CODE_OR_MATH = re.compile(f"{CODE.pattern}|{FORMULA.pattern}", re.DOTALL)
 
 
 @dataclass(frozen=True)
