@@ -50,8 +50,19 @@ def least_squares(real, fake):
     return (mse(real, ones) + mse(fake, zeros)) / 2, mse(fake, ones) / 2
 
 
+def hinge(real, fake):
+    ones = torch.ones_like(real)
+    loss = F.hinge_embedding_loss  # of −1: how far the input falls short of the margin
+    return loss(real, -ones) + loss(-fake, -ones), -fake.mean()
+
+
 @pytest.mark.parametrize(
-    ("game", "formula"), [(gan.vanilla_game, vanilla), (gan.least_squares_game, least_squares)]
+    ("game", "formula"),
+    [
+        (gan.vanilla_game, vanilla),
+        (gan.least_squares_game, least_squares),
+        (gan.hinge_game, hinge),
+    ],
 )
 def test_losses_and_gradients_are_those_of_the_formula(model, game, formula):
     first, second = formula(*scores(model))
@@ -159,6 +170,15 @@ def test_networks_have_the_shapes_they_say(generator, discriminator):
     assert discriminator()(images).shape == (3,)
 
 
+def test_instance_noise_is_added_in_training_only():
+    torch.manual_seed(0)
+    noise, images = gan.InstanceNoise(0.3), torch.rand(100, 1, 28, 28)
+    added = noise(images) - images
+    assert added.mean().item() == pytest.approx(0, abs=0.01)
+    assert added.std().item() == pytest.approx(0.3, abs=0.01)
+    torch.testing.assert_close(noise.eval()(images), images, rtol=0, atol=0)
+
+
 def test_each_kind_of_networks_learns_a_few_steps_and_films_them():
     images = torch.rand(32, 1, 28, 28)
     model = gan.GAN(gan.dense_generator(4), gan.dense_discriminator(), latent=4, frames=2)
@@ -211,3 +231,9 @@ def test_a_discriminator_that_won_is_an_error_that_says_when():
         training.TrainingError, match=r"test/gan: .* below 0.01 .* from step 400 on"
     ):
         gan.check_balance(history([9.0] * 400 + [0.001] * 320))
+
+
+def test_a_critic_has_no_loss_to_be_stuck_at():
+    game = history([0.0] * 400)
+    game.parts["critic"] = game.parts.pop("discriminator")
+    gan.check_balance(game)
