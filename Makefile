@@ -10,7 +10,7 @@ STAMP  := $(VENV)/.installed
 export GOMP_SPINCOUNT ?= 2000
 
 .DEFAULT_GOAL := help
-.PHONY: help book test data notebooks smoke serve lint format sabotage browser new-chapter pins clean
+.PHONY: help book test data notebooks repeat smoke serve lint format sabotage browser new-chapter pins clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ data: $(STAMP) ## fetch and check the data sets
 
 notebooks: $(STAMP) ## write the sibling notebook of every chapter
 	@$(PY) -m dl4cv.book notebooks
+
+repeat: data ## measure a chapter's recipe with three seeds: make repeat CHAPTER=gans
+	@$(PY) -m dl4cv.book repeat $(CHAPTER)
 
 smoke: data ## run every chapter in seconds, to see that it runs
 	@$(PY) -m dl4cv.book smoke

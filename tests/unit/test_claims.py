@@ -79,7 +79,7 @@ def test_smoke_measures_but_does_not_enforce(shown, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"value": 1.0, "unit": "parsec", "at_least": 0}, "unit of claim 'a/b' is 'parsec'"),
+        ({"value": 1.0, "unit": "parsec", "at_least": 0}, "unit of 'a/b' is 'parsec'"),
         ({"value": 1.0, "unit": "number"}, "has no band"),
         ({"value": [], "unit": "number", "at_least": 0}, "has no value"),
     ],

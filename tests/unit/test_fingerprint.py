@@ -132,6 +132,12 @@ def test_code_and_tags_count(root: Path, chapter, edit, names):
     assert changed(root, chapter, f"{chapter}.md", edit) == names
 
 
+def test_what_was_measured_before_counts(root: Path):
+    (root / "sgd.json").write_text("{}")
+    assert changed(root, "sgd", "sgd.json") == {"sgd.json"}
+    assert changed(root, "tensors", "sgd.json") == set()
+
+
 def test_the_pins_count(root: Path):
     assert changed(root, "tensors", "requirements.txt") == {"requirements.txt"}
 

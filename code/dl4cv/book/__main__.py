@@ -3,8 +3,8 @@
 import argparse
 import sys
 
-from dl4cv.book import build, lint, new_chapter, notebooks
-from dl4cv.book.chapters import ROOT
+from dl4cv.book import build, lint, new_chapter, notebooks, repeats
+from dl4cv.book.chapters import ROOT, Chapter, chapters
 from dl4cv.book.execution import ChapterError
 
 
@@ -16,6 +16,8 @@ def main(arguments: list[str] | None = None) -> None:
     commands.add_parser("smoke", help="run every chapter at the smoke budget, and keep nothing")
     commands.add_parser("notebooks", help="write the sibling notebook of every chapter")
     commands.add_parser("lint", help="check the chapters' form")
+    repeat = commands.add_parser("repeat", help="measure a chapter's recipe with several seeds")
+    repeat.add_argument("name", help="the chapter's short name, such as gans")
     new = commands.add_parser("new", help="write the skeleton of a chapter")
     new.add_argument("part", help="folder below book/, such as foundations")
     new.add_argument("name", help="the chapter's short name, such as mlp")
@@ -29,6 +31,8 @@ def main(arguments: list[str] | None = None) -> None:
         elif given.command == "notebooks":
             for path in notebooks.write_all(ROOT):
                 print(f"wrote {path.relative_to(ROOT)}")
+        elif given.command == "repeat":
+            print(f"wrote {repeats.measure(_chapter(given.name)).relative_to(ROOT)}")
         elif given.command == "new":
             for path in new_chapter.write(
                 ROOT, part=given.part, name=given.name, title=given.title
@@ -42,6 +46,13 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(
             "\ninterrupted; what was finished is kept, and the same command goes on from there"
         )
+
+
+def _chapter(name: str) -> Chapter:
+    known = {chapter.name: chapter for chapter in chapters(ROOT)}
+    if name not in known:
+        raise ValueError(f"name is {name!r}; expected one of: {', '.join(known)}")
+    return known[name]
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ at once gain nothing on two cores.
 
 import json
 import os
-import platform
 import re
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from dl4cv import budgets, storage
 from dl4cv.book.chapters import ROOT, Chapter, chapters
 from dl4cv.book.claims import MIME_TYPE
 from dl4cv.book.execution import ChapterReport, OutputCache, execute, outputs, refresh
+from dl4cv.book.machine import machine
 
 VERSIONS = ("torch", "torchvision", "numpy", "matplotlib", "jupyter-book", "sphinx")
 
@@ -88,25 +88,6 @@ def claims_of(chapter: Chapter, notebook: nbformat.NotebookNode) -> list[dict]:
     if twice:
         raise ValueError(f"chapter {chapter.name} claims twice: {', '.join(twice)}")
     return found
-
-
-def machine() -> dict:
-    """Return what a reader needs to place the timings: processor, cores, system, Python."""
-    return {
-        "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
-        "system": platform.system(),
-        "python": platform.python_version(),
-    }
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    text = cpuinfo.read_text() if cpuinfo.exists() else ""
-    model = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-    return model.group(1) if model else platform.processor() or platform.machine()
 
 
 def _sphinx(root: Path) -> None:

@@ -87,13 +87,9 @@ def claim(
     # Imported here, so that the build can import this module without waiting for PyTorch.
     from dl4cv import runtime
 
-    values = [float(v) for v in value] if isinstance(value, Sequence) else [float(value)]
-    if unit not in UNITS:
-        raise ValueError(f"unit of claim {name!r} is {unit!r}; expected one of: {', '.join(UNITS)}")
+    values = _values(name, value, unit)
     if at_least is None and at_most is None:
         raise ValueError(f"claim {name!r} has no band; give at_least, at_most or both")
-    if not values:
-        raise ValueError(f"claim {name!r} has no value; expected a number or one for each seed")
 
     def within(v: float) -> bool:
         # Written so that NaN is outside every band.
@@ -121,21 +117,34 @@ def claim(
     verdict = "yes" if made.holds else "no, not enforced at smoke"
     line = f"{name} {made.band}: {verdict} ({figures})"
     display({"text/plain": line, MIME_TYPE: asdict(made)}, raw=True)
-    measured(name, made.value, unit=unit)
-    if made.seeds > 1:
-        measured(f"{name}/spread", made.spread, unit=unit)
+    measured(name, values, unit=unit)
 
 
-def measured(name: str, value: float, *, unit: str) -> None:
+def measured(name: str, value: float | Sequence[float], *, unit: str) -> None:
     """Let the prose quote ``value`` by ``{glue:text}`` and ``name``, without a band of its own.
 
-    For numbers that depend on the machine alone, or that follow from claimed ones.
+    For numbers that depend on the machine alone, or that follow from claimed ones. Several seeds
+    are quoted as ``claim`` does.
 
     Raises:
-        ValueError: if the unit is unknown.
+        ValueError: if the unit is unknown, or there is no value.
     """
+    values = _values(name, value, unit)
+    _quotable(name, mean(values), unit)
+    if len(values) > 1:
+        _quotable(f"{name}/spread", stdev(values), unit)
+
+
+def _values(name: str, value: float | Sequence[float], unit: str) -> list[float]:
     if unit not in UNITS:
         raise ValueError(f"unit of {name!r} is {unit!r}; expected one of: {', '.join(UNITS)}")
+    values = [float(v) for v in value] if isinstance(value, Sequence) else [float(value)]
+    if not values:
+        raise ValueError(f"{name!r} has no value; expected a number or one for each seed")
+    return values
+
+
+def _quotable(name: str, value: float, unit: str) -> None:
     # What myst_nb.glue emits; written out so that Binder need not install Sphinx. It is read as a
     # literal, hence the quotes: without them, 2,000 would be a tuple.
     mime = "application/papermill.record/text/plain"

@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 
 from dl4cv import budgets, provenance, storage
+from dl4cv.book import machine
 
 #: A fenced code cell of a MyST page: its options and its code.
 _CELL = re.compile(
@@ -58,14 +59,21 @@ def of_chapter(path: Path, root: Path) -> Fingerprint:
         {
             "its cells": storage.sha256(repr(cells).encode()),
             **modules,
+            **_measured_before(path),
             "requirements.txt": storage.sha256_of_file(root / "requirements.txt"),
             "Python": ".".join(map(str, sys.version_info[:2])),
             "the budget": str(budgets.current_budget()),
             "the device": _device(),
-            "the processor": _processor(),
+            "the processor": machine.processor(),
             "the number of threads": _threads(),
         }
     )
+
+
+def _measured_before(page: Path) -> dict[str, str]:
+    """Return the digest of what the page measured over several seeds, if it did."""
+    file = page.with_suffix(".json")
+    return {file.name: storage.sha256_of_file(file)} if file.exists() else {}
 
 
 def _cells(text: str) -> Iterator[tuple[str, str]]:
@@ -101,16 +109,5 @@ def _device() -> str:
     return "mps" if apple else "cpu"
 
 
-@cache
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    text = cpuinfo.read_text() if cpuinfo.exists() else ""
-    model = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-    return model[1] if model else platform.processor() or platform.machine()
-
-
 def _threads() -> str:
-    told = os.environ.get("OMP_NUM_THREADS")
-    if told is None and hasattr(os, "sched_getaffinity"):
-        told = len(os.sched_getaffinity(0))
-    return str(told or os.cpu_count())
+    return os.environ.get("OMP_NUM_THREADS") or str(machine.cores())

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import nbformat
 
+from dl4cv.book import repeats
 from dl4cv.book.chapters import ROOT, Chapter, chapters
 
 LONGEST_CELL = 30
@@ -77,6 +78,8 @@ def lint(chapter: Chapter) -> list[Finding]:
         if label != chapter.name and not label.startswith(f"{chapter.name}-"):
             complain(0, "label", f"label {label!r} does not begin with {chapter.name!r} and a dash")
     found += _unknown_quotes(chapter, claimed)
+    if problem := repeats.problem(chapter):
+        complain(0, "repeats", problem)
     return found
 
 

@@ -104,7 +104,7 @@ def dense_discriminator(hidden: int = 512) -> nn.Sequential:
     )
 
 
-def convolutional_generator(latent: int, *, hidden: int = 1024, width: int = 8) -> nn.Sequential:
+def convolutional_generator(latent: int, *, hidden: int = 768, width: int = 8) -> nn.Sequential:
     """Return a deep convolutional generator. Shape: (N, Z) → (N, 1, 28, 28) in [0, 1].
 
     Args:
@@ -136,7 +136,7 @@ def convolutional_generator(latent: int, *, hidden: int = 1024, width: int = 8) 
 
 
 def convolutional_discriminator(
-    *, hidden: int = 384, width: int = 16, noise: float = 0.1
+    *, hidden: int = 256, width: int = 16, noise: float = 0.1
 ) -> nn.Sequential:
     """Return a deep convolutional discriminator. Shape: (N, 1, 28, 28) → (N,).
 
@@ -189,19 +189,13 @@ def vanilla_game(gan: GAN, real: Tensor) -> Iterator[tuple[str, Tensor]]:
 
     Source: Goodfellow et al., "Generative Adversarial Nets" (2014), equation 1 and section 3.
     """
-    fake = gan.generator(gan.noise(len(real)))
     # −ln σ(s) = softplus(−s), and −ln(1 − σ(s)) = softplus(s).
-    yield (
-        "discriminator",
-        (
-            F.softplus(-gan.discriminator(real)).mean()
-            + F.softplus(gan.discriminator(fake.detach())).mean()
-        ),
+    return take_turns(
+        gan,
+        real,
+        discriminator=lambda real, fake: F.softplus(-real).mean() + F.softplus(fake).mean(),
+        generator=lambda fake: F.softplus(-fake).mean(),
     )
-    with frozen(gan.discriminator):
-        loss = F.softplus(-gan.discriminator(fake)).mean()
-    yield "generator", loss
-    gan.generator.update()
 
 
 def least_squares_game(gan: GAN, real: Tensor) -> Iterator[tuple[str, Tensor]]:
@@ -209,19 +203,12 @@ def least_squares_game(gan: GAN, real: Tensor) -> Iterator[tuple[str, Tensor]]:
 
     Source: Mao et al., "Least Squares Generative Adversarial Networks" (2017), equation 9.
     """
-    fake = gan.generator(gan.noise(len(real)))
-    yield (
-        "discriminator",
-        (
-            (gan.discriminator(real) - 1).square().mean()
-            + gan.discriminator(fake.detach()).square().mean()
-        )
-        / 2,
+    return take_turns(
+        gan,
+        real,
+        discriminator=lambda real, fake: ((real - 1).square().mean() + fake.square().mean()) / 2,
+        generator=lambda fake: (fake - 1).square().mean() / 2,
     )
-    with frozen(gan.discriminator):
-        loss = (gan.discriminator(fake) - 1).square().mean() / 2
-    yield "generator", loss
-    gan.generator.update()
 
 
 def hinge_game(gan: GAN, real: Tensor) -> Iterator[tuple[str, Tensor]]:
@@ -230,16 +217,33 @@ def hinge_game(gan: GAN, real: Tensor) -> Iterator[tuple[str, Tensor]]:
     Source: Lim and Ye, "Geometric GAN" (2017); in this form Zhang et al., "Self-Attention
         Generative Adversarial Networks" (2019), equation 4.
     """
-    fake = gan.generator(gan.noise(len(real)))
-    yield (
-        "discriminator",
-        (
-            F.relu(1 - gan.discriminator(real)).mean()
-            + F.relu(1 + gan.discriminator(fake.detach())).mean()
-        ),
+    return take_turns(
+        gan,
+        real,
+        discriminator=lambda real, fake: F.relu(1 - real).mean() + F.relu(1 + fake).mean(),
+        generator=lambda fake: -fake.mean(),
     )
+
+
+def take_turns(
+    gan: GAN,
+    real: Tensor,
+    *,
+    discriminator: Callable[[Tensor, Tensor], Tensor],
+    generator: Callable[[Tensor], Tensor],
+) -> Iterator[tuple[str, Tensor]]:
+    """Yield the discriminator's loss on a batch and as many fakes, then the generator's on these.
+
+    Args:
+        gan: the players.
+        real: images (N, …).
+        discriminator: its loss, from its scores of real and of fake images, both (N,).
+        generator: its loss, from the scores (N,) that the discriminator, now wiser, gives to fakes.
+    """
+    fake = gan.generator(gan.noise(len(real)))
+    yield "discriminator", discriminator(gan.discriminator(real), gan.discriminator(fake.detach()))
     with frozen(gan.discriminator):
-        loss = -gan.discriminator(fake).mean()
+        loss = generator(gan.discriminator(fake))
     yield "generator", loss
     gan.generator.update()
 
