@@ -3,7 +3,7 @@
 import pytest
 import torch
 from dl4cv.models import knn
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.spatial import KDTree
 
@@ -97,6 +97,7 @@ def test_neighbors_equal_a_kd_tree(search, k):
 
 
 @settings(max_examples=30)
+@example(count=6, k=1, size=6, seed=6)  # points of which the directions leave next to nothing
 @given(
     count=st.integers(5, 40), k=st.integers(1, 5), size=st.integers(2, 12), seed=st.integers(0, 99)
 )

@@ -198,9 +198,9 @@ class SketchedNeighbors(KNearestNeighbors):
     def sketch(self, images: torch.Tensor) -> torch.Tensor:
         """Return the sketches of ``images``. Shape: (N, D) → (N, size)."""
         coordinates = images @ self.directions
-        # Pythagoras: the directions are at right angles to each other and to what they leave.
-        rest = images.square().sum(1) - coordinates.square().sum(1)
-        return torch.cat([coordinates, rest.clamp(min=0).sqrt()[:, None]], dim=1)
+        # Not by Pythagoras: where little is left, rounding of the large squares would be all of it.
+        left = torch.addmm(images, coordinates, self.directions.T, alpha=-1)
+        return torch.cat([coordinates, left.norm(dim=1, keepdim=True)], dim=1)
 
     def _search(self, queries: torch.Tensor, table: torch.Tensor) -> Neighbors:
         sketches = self.sketch(queries)
