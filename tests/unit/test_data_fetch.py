@@ -108,7 +108,7 @@ def make(*sources: registry.Source, seed: int = 0, side: int = 4, pin_gz: bool =
             pins = (hashlib.sha256(content).hexdigest(), hashlib.sha256(gz).hexdigest())
             packed[f"{split}-{kind}.gz"] = gz
             parts.append(
-                registry.IdxFile(
+                registry.PinnedFile(
                     f"{split}-{kind}", len(content), pins[0], pins[1] if pin_gz else None
                 )
             )
@@ -472,7 +472,7 @@ def test_without_network_and_cache_the_error_comes_soon_and_says_what_to_do(
         assert f"  {number}. {source}: " in text
     assert f"1. the folder {home / 'by-hand'}: there is no such folder" in text
     assert "connect this machine to the internet" in text
-    assert f"into {home / 'by-hand'}:\n      train-images-idx3-ubyte.gz\n" in text
+    assert f"into {home / 'by-hand'}:\n      train-images-idx3-ubyte\n" in text
     assert "DL4CV_CACHE to a copy of the cache folder of a machine that has" in text
     assert kept(home) == set()
 
@@ -567,7 +567,7 @@ def digits(source: registry.Source, images: list, labels: list) -> registry.Data
     for split, stem, parts in (("train", "train", slice(2)), ("test", "t10k", slice(2, 3))):
         x, y = np.concatenate(images[parts]), np.concatenate(labels[parts]).astype(np.uint8)
         files = [
-            registry.IdxFile(
+            registry.PinnedFile(
                 f"{stem}-{kind}-ubyte", len(content), hashlib.sha256(content).hexdigest()
             )
             for kind, content in (("images-idx3", idx.encode(x)), ("labels-idx1", idx.encode(y)))

