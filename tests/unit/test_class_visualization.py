@@ -24,6 +24,13 @@ def test_waves_paint_squares_in_the_range_of_images():
     assert 0 <= images.min() < images.max() <= 1
 
 
+@pytest.mark.parametrize("side", [32, 224])
+def test_a_canvas_begins_as_a_faint_cloud_whatever_its_size(side):
+    images = visual.Waves(4, side, colours=COLOURS, generator=generator())()
+    assert images.mean().item() == pytest.approx(0.5, abs=0.02)
+    assert 0.001 < images.std() < 0.05
+
+
 @pytest.mark.parametrize("side", [16, 17])
 def test_a_wave_appears_where_its_number_says(side):
     canvas = visual.Waves(1, side, colours=COLOURS, deviation=0.0, generator=generator())

@@ -60,7 +60,7 @@ class Waves(nn.Module):
         frequency = torch.hypot(down[:, None], across)  # (H, W / 2 + 1), in waves a pixel
         self.scale: Tensor
         self.colours: Tensor
-        self.register_buffer("scale", side / frequency.clamp(min=1 / side))
+        self.register_buffer("scale", 1 / frequency.clamp(min=1 / side))
         self.register_buffer("colours", colours)
         shape = (count, 3, *frequency.shape, 2)  # real and imaginary part
         self.waves = nn.Parameter(deviation * torch.randn(shape, generator=generator))
