@@ -38,8 +38,8 @@ def measure(chapter: Chapter) -> Path:
     for seed in SEEDS:
         start = time.perf_counter()
         for what, numbers in namespace["repeat"](seed).items():
-            for measure, number in numbers.items():
-                values.setdefault(what, {}).setdefault(measure, []).append(float(f"{number:.4g}"))
+            for mark, number in numbers.items():
+                values.setdefault(what, {}).setdefault(mark, []).append(float(f"{number:.4g}"))
         print(f"seed {seed}: {time.perf_counter() - start:.0f} s", flush=True)
     content = {
         "recipe": _digest(recipe),

@@ -96,7 +96,8 @@ NETWORKS = {
             licence=Licence("BSD 3-Clause", "https://github.com/pytorch/vision/blob/main/LICENSE"),
             library="torchvision",
             architecture="squeezenet1_1",
-            # Its publisher tells the first eight digits of the checksum, in the file's name.
+            # Its publisher tells the first eight digits of the checksum, in the file's name, and no
+            # size in bytes: this one is an upper bound, which a download must not pass.
             file=PinnedFile("squeezenet1_1-b8a52dc0.pth", 4_966_400, "b8a52dc0"),
             sources=(
                 BY_HAND,
