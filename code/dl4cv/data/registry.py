@@ -111,8 +111,8 @@ Source = Folder | Mirror | Address | Wheel | DebianPackage
 
 
 @dataclass(frozen=True)
-class DataSet:
-    """A data set: what it is, whose it is, and where to get it."""
+class Published:
+    """What others made and published: what it is, whose it is, and where to get it, in order."""
 
     name: str
     title: str
@@ -120,9 +120,15 @@ class DataSet:
     credit: str
     homepage: str
     licence: Licence
+    sources: tuple[Source, ...]
+
+
+@dataclass(frozen=True)
+class DataSet(Published):
+    """A labelled data set."""
+
     class_names: tuple[str, ...]
     splits: Mapping[str, Split]
-    sources: tuple[Source, ...]
 
     @property
     def files(self) -> tuple[PinnedFile, ...]:

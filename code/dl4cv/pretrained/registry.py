@@ -5,39 +5,25 @@ This module only describes. :mod:`dl4cv.pretrained.imagenet` loads.
 
 from dataclasses import dataclass
 
-from dl4cv.data.registry import BY_HAND, Address, Licence, PinnedFile, Source, Wheel
+from dl4cv.data.registry import BY_HAND, Address, Licence, PinnedFile, Published, Wheel
 
 
 @dataclass(frozen=True)
-class Network:
+class Network(Published):
     """A classifier of ImageNet's 1,000 classes.
 
     Attributes:
-        name: what ``load`` is asked for.
-        title: what people call it.
-        about: what it is, in a phrase.
-        credit: who made and trained it.
-        homepage: where it was published.
-        licence: of the weights.
         library: ``timm`` or ``torchvision``, which holds the architecture.
         architecture: its name there.
         file: the published state dict.
-        sources: where to look for it, in order.
         side: of the square images that it was trained for, in pixels.
         mean: what to subtract from an image in [0, 1], for each channel.
         deviation: what to divide it by afterwards.
     """
 
-    name: str
-    title: str
-    about: str
-    credit: str
-    homepage: str
-    licence: Licence
     library: str
     architecture: str
     file: PinnedFile
-    sources: tuple[Source, ...]
     side: int
     mean: tuple[float, float, float]
     deviation: tuple[float, float, float]
