@@ -33,8 +33,9 @@ test: book lint browser ## prove it: lint, unit tests, every chapter's outputs, 
 	$(PY) -m pytest tests/site
 	$(PY) -m pytest tests/sabotage
 
-data: $(STAMP) ## fetch and check the data sets
+data: $(STAMP) ## fetch and check the data sets and the ImageNet networks
 	@$(PY) -m dl4cv.data
+	@$(PY) -m dl4cv.pretrained
 
 notebooks: $(STAMP) ## write the sibling notebook of every chapter
 	@$(PY) -m dl4cv.book notebooks

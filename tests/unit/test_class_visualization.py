@@ -24,11 +24,19 @@ def test_waves_paint_squares_in_the_range_of_images():
     assert 0 <= images.min() < images.max() <= 1
 
 
-@pytest.mark.parametrize("side", [32, 224])
-def test_a_canvas_begins_as_a_faint_cloud_whatever_its_size(side):
-    images = visual.Waves(4, side, colours=COLOURS, generator=generator())()
-    assert images.mean().item() == pytest.approx(0.5, abs=0.02)
-    assert 0.001 < images.std() < 0.05
+@pytest.mark.parametrize(("side", "decay"), [(33, 0.0), (32, 1.0), (224, 1.0), (224, 1.75)])
+def test_a_canvas_begins_as_faint_as_asked_whatever_its_waves(side, decay):
+    canvas = visual.Waves(
+        100 if decay > 1 else 10,
+        side,
+        colours=COLOURS,
+        decay=decay,
+        deviation=0.2,
+        generator=generator(),
+    )
+    with torch.no_grad():
+        plain = torch.logit(canvas().double())
+    assert plain.square().mean().sqrt().item() == pytest.approx(0.2, rel=0.06)
 
 
 @pytest.mark.parametrize("side", [16, 17])
@@ -45,12 +53,13 @@ def test_a_wave_appears_where_its_number_says(side):
     assert cosine.item() == pytest.approx(1, abs=1e-4)
 
 
-def test_slow_waves_are_as_strong_as_in_photographs():
-    canvas = visual.Waves(64, 32, colours=COLOURS, generator=generator())
+@pytest.mark.parametrize(("decay", "ratio"), [(0.0, 1), (1.0, 4), (1.5, 8)])
+def test_waves_are_weaker_the_quicker_they_are(decay, ratio):
+    canvas = visual.Waves(64, 32, colours=COLOURS, decay=decay, generator=generator())
     with torch.no_grad():
         spectrum = torch.fft.rfft2(torch.logit(canvas()), norm="ortho").abs().mean((0, 1))
     slow, quick = spectrum[0, 2], spectrum[0, 8]
-    assert (slow / quick).item() == pytest.approx(4, rel=0.15)
+    assert (slow / quick).item() == pytest.approx(ratio, rel=0.15)
 
 
 def test_colours_mix_the_waves():
@@ -117,6 +126,29 @@ def test_a_quarter_turn_is_a_quarter_turn(monkeypatch):
     turned = visual.turn_and_zoom(image, degrees=90, zoom=1)
     options = [image.rot90(k, (2, 3)) for k in (1, 3)]
     assert any(torch.allclose(turned, option, atol=1e-5) for option in options)
+
+
+def test_what_comes_into_view_beyond_the_border_is_grey(monkeypatch):
+    monkeypatch.setattr(visual.torch, "rand", lambda *shape: torch.zeros(*shape))
+    seen = visual.turn_and_zoom(torch.ones(1, 1, 20, 20), degrees=0, zoom=2)
+    assert (seen[0, 0, 0, 0], seen[0, 0, 10, 10]) == (0.5, 1)
+    assert seen.mean().item() == pytest.approx(0.5 + 0.5 / 4, abs=0.01)
+
+
+def test_contrast_is_the_square_of_what_differs_from_grey_and_counts_the_rim_more():
+    images = torch.full((2, 3, 5, 7), 0.7, dtype=torch.float64)
+    assert visual.contrast(images).item() == pytest.approx(0.04)
+    spots = torch.full((3, 1, 1, 5, 5), 0.5, dtype=torch.float64)
+    spots[0, ..., 2, 2] = spots[1, ..., 0, 2] = spots[2, ..., 4, 4] = 0.9
+    middle, edge, corner = (visual.contrast(spot, edges=3).item() for spot in spots)
+    assert edge == pytest.approx(4 * middle)
+    assert corner == pytest.approx(7 * middle)
+
+
+@pytest.mark.parametrize("loss", [visual.total_variation, visual.contrast])
+def test_penalties_have_the_right_gradient(loss):
+    images = torch.rand(2, 3, 4, 5, generator=generator(), dtype=torch.float64).requires_grad_()
+    assert torch.autograd.gradcheck(loss, images)
 
 
 def test_views_let_gradients_through():

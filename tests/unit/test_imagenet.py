@@ -11,7 +11,8 @@ import torch
 import torchvision
 from dl4cv.data import FetchError
 from dl4cv.data.registry import BY_HAND, Address, PinnedFile
-from dl4cv.pretrained import imagenet, weights
+from dl4cv.pretrained import __main__ as command
+from dl4cv.pretrained import imagenet, registry, weights
 from dl4cv.pretrained.registry import NETWORKS
 
 DEAD = Address("http://127.0.0.1:9/weights.pth")
@@ -79,17 +80,27 @@ def test_layers_give_their_maps_and_let_gradients_through(squeeze):
     squeeze.put_in_cache(squeeze.content)
     network = imagenet.load("squeezenet1_1")
     images = torch.rand(1, 3, 64, 64, requires_grad=True)
-    maps = network.activations(images, ["features.3", "features.12"])
+    maps = network.activations(images, ["stage1", "head"])
     assert {name: tuple(found.shape) for name, found in maps.items()} == {
-        "features.3": (1, 128, 15, 15),
-        "features.12": (1, 512, 3, 3),
+        "stage1": (1, 128, 15, 15),
+        "head": (1, 512, 3, 3),
     }
-    maps["features.3"].sum().backward()
+    maps["stage1"].sum().backward()
     assert images.grad is not None
     assert images.grad.abs().sum() > 0
-    with pytest.raises(ValueError, match=r"layers names 'conv5'; expected some of: features\.0, "):
+    with pytest.raises(ValueError, match=r"layers names 'conv5'; expected some of: stem, "):
         network.activations(images, ["conv5"])
-    assert not network.layers["features.3"]._forward_hooks
+    assert not network.layers["stage1"]._forward_hooks
+
+
+def test_what_lies_behind_the_layers_is_not_computed(squeeze):
+    squeeze.put_in_cache(squeeze.content)
+    network = imagenet.load("squeezenet1_1")
+    called = []
+    for name in ("stage2", "head"):
+        network.layers[name].register_forward_hook(lambda *_, name=name: called.append(name))
+    whole = network.activations(torch.rand(1, 3, 64, 64), ["stage2", "stage1"])
+    assert (called, list(whole)) == (["stage2"], ["stage1", "stage2"])
 
 
 @pytest.mark.parametrize(
@@ -191,11 +202,11 @@ def test_weights_under_other_names_are_taken_in_their_order(squeeze):
 
 
 @pytest.mark.parametrize("name", [n for n in NETWORKS if n != "squeezenet1_1"])
-def test_the_stages_of_the_lite_networks(name):
+def test_the_layers_of_the_lite_networks_are_rectified_and_wide(name):
     network = imagenet.ImageNet(NETWORKS[name], imagenet._architecture(NETWORKS[name])).eval()
-    assert list(network.layers) == ["stem", *(f"blocks.{i}" for i in range(7)), "head"]
-    maps = network.activations(torch.rand(1, 3, 64, 64), ["stem", "blocks.6", "head"])
-    assert {found.shape[2:] for found in maps.values()} == {(32, 32), (2, 2)}
+    maps = network.activations(torch.rand(1, 3, 64, 64), network.layers)
+    assert [found.shape[2] for found in maps.values()] == [32, 32, 16, 8, 4, 2, 2]
+    assert all(found.min() >= 0 and found.shape[1] >= 32 for found in maps.values())
     assert maps["head"].shape == (1, 1280, 2, 2)
 
 
@@ -203,3 +214,14 @@ def test_classes_have_their_names():
     names = imagenet._class_names()
     assert len(names) == 1000
     assert (names[76], names[604]) == ("tarantula", "hourglass")
+
+
+def test_the_command_fetches_what_chapters_load(squeeze, monkeypatch, capsys):
+    monkeypatch.setattr(registry, "LOADED_BY_CHAPTERS", ("squeezenet1_1",))
+    assert command.main() == 1
+    assert "SqueezeNet 1.1 is not in the cache" in capsys.readouterr().err
+    squeeze.put_by_hand(squeeze.content)
+    assert command.main() == 0
+    assert "SqueezeNet 1.1: fetched from the folder" in capsys.readouterr().out
+    assert command.main() == 0
+    assert f"SqueezeNet 1.1: already there in {squeeze.cached}" in capsys.readouterr().out

@@ -37,23 +37,41 @@ def test_gram_matrices_of_maps_of_two_sizes_compare():
     torch.testing.assert_close(style_transfer.gram(larger), style_transfer.gram(features))
 
 
-def test_losses_are_0_for_what_is_wanted_and_1_for_silence():
-    features = {"a": maps(1, 3, 4, 4), "b": maps(1, 2, 2, 2, seed=1)}
-    wanted = {name: style_transfer.gram(layer) for name, layer in features.items()}
-    silent = {name: torch.zeros_like(layer) for name, layer in features.items()}
-    weights = {"a": 1.0, "b": 3.0}
-    assert style_transfer.style_loss(features, wanted, weights) == 0
-    assert style_transfer.style_loss(silent, wanted, weights) == 1
+def test_losses_are_0_for_what_is_wanted():
+    features = {"a": maps(2, 3, 4, 4), "b": maps(2, 2, 2, 2, seed=1)}
+    assert style_transfer.style_loss(features, style_transfer.style_of(features)) == 0
     assert style_transfer.content_loss(features["a"], features["a"]) == 0
-    assert style_transfer.content_loss(silent["a"], features["a"]) == 1
 
 
-def test_the_layers_weigh_what_they_are_given():
-    features = {"a": maps(1, 3, 4, 4), "b": maps(1, 2, 2, 2, seed=1)}
-    wanted = {"a": style_transfer.gram(features["a"]), "b": style_transfer.gram(maps(1, 2, 2, 2))}
-    alone = style_transfer.style_loss(features, wanted, {"b": 1.0})
-    quarter = style_transfer.style_loss(features, wanted, {"a": 3.0, "b": 1.0})
-    assert quarter.item() == pytest.approx(alone.item() / 4)
+def test_losses_are_1_for_what_does_not_vary():
+    features = {"a": 5 + maps(1, 3, 4, 4)}
+    style = style_transfer.style_of(features)
+    flat = {"a": style["a"].mean.expand(1, 3, 4, 4)}
+    assert style_transfer.style_loss(flat, style).item() == pytest.approx(1)
+    assert style_transfer.content_loss(torch.zeros_like(flat["a"]), features["a"]) == 1
+
+
+def test_a_style_notices_that_the_means_differ():
+    features = maps(1, 3, 4, 4)
+    style = style_transfer.style_of({"a": features})
+    loss = style_transfer.style_loss({"a": features + 2}, style)
+    shift = torch.full((3, 3), 4.0).double()
+    expected = shift.square().sum() / style["a"].gram.square().sum()
+    torch.testing.assert_close(loss, expected)
+
+
+def test_style_is_the_mean_over_layers_and_pictures():
+    features = {"a": maps(2, 3, 4, 4), "b": maps(2, 2, 2, 2, seed=1)}
+    one = {name: layer[:1] for name, layer in features.items()}
+    style = style_transfer.style_of({name: layer + 1 for name, layer in one.items()})
+    parts = [
+        style_transfer.style_loss({key: features[key][n : n + 1]}, {key: style[key]})
+        for key in features
+        for n in range(2)
+    ]
+    torch.testing.assert_close(
+        style_transfer.style_loss(features, style), torch.stack(parts).mean()
+    )
 
 
 @pytest.mark.parametrize(
@@ -62,7 +80,7 @@ def test_the_layers_weigh_what_they_are_given():
         lambda x: style_transfer.gram(x),
         lambda x: style_transfer.content_loss(x, maps(1, 2, 3, 4, seed=5)),
         lambda x: style_transfer.style_loss(
-            {"a": x}, {"a": style_transfer.gram(maps(1, 2, 3, 4, seed=5))}, {"a": 1.0}
+            {"a": x}, style_transfer.style_of({"a": maps(1, 2, 3, 4, seed=5)})
         ),
         total_variation,
     ],
@@ -80,10 +98,51 @@ def test_total_variation_of_a_ramp():
 
 
 def test_two_styles_mix_between_their_ends():
-    a, b = ({"x": style_transfer.gram(maps(1, 2, 3, 3, seed=s))} for s in (0, 1))
-    assert torch.equal(style_transfer.mixed(a, b, 0)["x"], a["x"])
-    assert torch.equal(style_transfer.mixed(a, b, 1)["x"], b["x"])
-    torch.testing.assert_close(style_transfer.mixed(a, b, 0.25)["x"], 0.75 * a["x"] + 0.25 * b["x"])
+    a, b = (style_transfer.style_of({"x": maps(1, 2, 3, 3, seed=s)}) for s in (0, 1))
+    for share in (0, 0.25, 1):
+        found = style_transfer.mixed(a, b, share)["x"]
+        for part in ("mean", "gram"):
+            first, second = (getattr(style["x"], part) for style in (a, b))
+            torch.testing.assert_close(
+                getattr(found, part), (1 - share) * first + share * second, atol=1e-14, rtol=0
+            )
+
+
+def test_a_palette_brings_its_mean_and_covariance():
+    generator = torch.Generator().manual_seed(0)
+    picture, source = (
+        0.4 + 0.2 * torch.rand(2, 3, 9, size, generator=generator).cumsum(1) / 3 for size in (7, 5)
+    )
+    found = style_transfer.with_palette_of(picture, source)
+    assert found.shape == picture.shape
+    for n in range(2):
+        got, wanted = found[n].flatten(1), source[n].flatten(1)
+        torch.testing.assert_close(got.mean(1), wanted.mean(1))
+        torch.testing.assert_close(
+            torch.cov(got, correction=0), torch.cov(wanted, correction=0), atol=1e-6, rtol=1e-4
+        )
+    torch.testing.assert_close(
+        style_transfer.with_palette_of(source, source), source, atol=1e-4, rtol=0
+    )
+    assert (
+        style_transfer.with_palette_of(torch.full((1, 3, 4, 4), 0.3), source[:1]).isfinite().all()
+    )
+
+
+class Double(torch.nn.Module):
+    """Stands for a network: its only layer answers with twice the image."""
+
+    def activations(self, images: Tensor, layers: list[str]) -> dict[str, Tensor]:
+        return dict.fromkeys(layers, 2 * images)
+
+
+def test_features_are_the_pixels_and_the_layers_at_every_scale():
+    images = torch.rand(1, 3, 8, 8)
+    found = style_transfer.features(Double(), images, ["a", "b"], scales=(1, 2))  # pyright: ignore
+    assert list(found) == ["pixels", "a/1", "b/1", "a/2", "b/2"]
+    assert torch.equal(found["pixels"], images)
+    assert torch.equal(found["a/1"], 2 * images)
+    assert found["b/2"].shape == (1, 3, 4, 4)
 
 
 def test_colours_come_from_one_picture_and_brightness_from_the_other():
@@ -105,10 +164,16 @@ def test_colours_come_from_one_picture_and_brightness_from_the_other():
             lambda: style_transfer.content_loss(torch.ones(1, 2), torch.ones(2, 2)),
             r"the shapes are \(1, 2\) and \(2, 2\)",
         ),
-        (lambda: style_transfer.style_loss({}, {}, {"a": 1.0}), "no Gram matrix of: a"),
-        (lambda: style_transfer.style_loss({}, {}, {}), "weights add up to 0; expected more"),
+        (
+            lambda: style_transfer.style_loss({}, style_transfer.style_of({"a": maps(1, 1, 1, 1)})),
+            "now has no features of: a",
+        ),
+        (lambda: style_transfer.style_loss({}, {}), "wanted is empty"),
         (lambda: style_transfer.mixed({}, {}, 1.5), "share is 1.5; expected 0 to 1"),
-        (lambda: style_transfer.mixed({"a": torch.ones(1)}, {}, 0.5), "expected the same"),
+        (
+            lambda: style_transfer.mixed(style_transfer.style_of({"a": maps(1, 1, 1, 1)}), {}, 0.5),
+            "expected the same",
+        ),
     ],
 )
 def test_wrong_arguments_are_named(call, message):

@@ -1,16 +1,19 @@
 """Trying the sources of something one after another, until one hands out what was pinned."""
 
 import shutil
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from dl4cv import storage
 from dl4cv.data import download, idx
-from dl4cv.data.registry import BY_HAND, Folder, PinnedFile, Source, Wheel
+from dl4cv.data.registry import BY_HAND, Folder, PinnedFile, Published, Source, Wheel
 
 Failures = list[tuple[Source, Exception]]
+P = TypeVar("P", bound=Published)
 
 
 def fill(
@@ -52,6 +55,37 @@ def fill(
     except OSError as error:
         error.add_note(f"The data is kept in {home}; the variable DL4CV_CACHE moves the cache.")
         raise
+
+
+def fetch_each(
+    items: Iterable[P], fetch: Callable[[P], bool], place_of: Callable[[P], Path]
+) -> int:
+    """Fetch what is missing of ``items``, one after another, and say where each lies.
+
+    Args:
+        items: what is wanted; one that cannot be had does not keep the rest from being fetched.
+        fetch: makes sure that one is there, and returns whether it had to be fetched.
+        place_of: returns where one is kept.
+
+    Returns:
+        How the process should exit: 0 if all are there, 1 if one is not, 130 if interrupted.
+    """
+    failed = False
+    for item in items:
+        start = time.perf_counter()
+        try:
+            fetched = fetch(item)
+        except download.FetchError as error:
+            print(error, file=sys.stderr, flush=True)
+            failed = True
+            continue
+        except KeyboardInterrupt:
+            print(f"\n{item.title}: interrupted; the same command goes on", file=sys.stderr)
+            return 130
+        if not fetched:
+            seconds = time.perf_counter() - start
+            say(f"{item.title}: already there in {place_of(item)}, checked in {seconds:.1f} s")
+    return int(failed)
 
 
 def check(name: str, content: bytes, expected: str) -> None:

@@ -8,6 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+#: The middle of the range: what a canvas fades to.
+GREY = 0.5
+
 
 class Pixels(nn.Module):
     """Images kept pixel by pixel, each number free and squeezed into [0, 1] by a sigmoid.
@@ -29,16 +32,18 @@ class Pixels(nn.Module):
 class Waves(nn.Module):
     """Images kept as a sum of waves in colours that vary independently in photographs.
 
-    A step of the optimizer then changes slow and quick waves as strongly as they occur in
-    photographs, whose amplitude falls like one over the frequency; pixel by pixel, it would
-    change the quick ones most.
+    A step of the optimizer then changes slow waves more than quick ones, as photographs differ
+    more in slow ones: their amplitude falls about like one over the frequency. Pixel by pixel, it
+    would change all alike.
 
     Args:
         count: N.
         side: H and W, in pixels.
         colours: (3, 3), what one unit of each independent colour adds to red, green and blue; see
             ``colour_basis``.
-        deviation: of the waves' amplitudes at first.
+        decay: the power of the frequency by which a wave's amplitude falls; 1 is that of
+            photographs, and more prefers large shapes.
+        deviation: of the plain values at first, before the sigmoid.
         generator: draws them.
 
     Source: Olah, Mordvintsev and Schubert, "Feature Visualization" (2017), section
@@ -51,7 +56,8 @@ class Waves(nn.Module):
         side: int,
         *,
         colours: Tensor,
-        deviation: float = 0.01,
+        decay: float = 1.0,
+        deviation: float = 0.1,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
@@ -60,7 +66,11 @@ class Waves(nn.Module):
         frequency = torch.hypot(down[:, None], across)  # (H, W / 2 + 1), in waves a pixel
         self.scale: Tensor
         self.colours: Tensor
-        self.register_buffer("scale", 1 / frequency.clamp(min=1 / side))
+        scale = frequency.clamp(min=1 / side) ** -decay
+        # Both parts of a wave count, and its mirror image with it; those of the first column are
+        # each other's mirror images, and the transform takes their mean.
+        power = (4 * scale.square().sum() - 3 * scale[:, 0].square().sum()) / side**2
+        self.register_buffer("scale", scale / power.sqrt())
         self.register_buffer("colours", colours)
         shape = (count, 3, *frequency.shape, 2)  # real and imaginary part
         self.waves = nn.Parameter(deviation * torch.randn(shape, generator=generator))
@@ -142,6 +152,24 @@ def total_variation(images: Tensor) -> Tensor:
     return images.diff(dim=2).abs().mean() + images.diff(dim=3).abs().mean()
 
 
+def contrast(images: Tensor, *, edges: float = 0.0) -> Tensor:
+    """Return the mean square of what the images differ from grey by.
+
+    Args:
+        images: (N, C, H, W) in [0, 1].
+        edges: how much more a pixel counts at the middle of an edge than in the middle of the
+            image; it grows with the square of the distance.
+
+    Shape: (N, C, H, W) → ().
+
+    Source: Simonyan, Vedaldi and Zisserman, "Deep Inside Convolutional Networks" (2014), equation
+        1; that grey is what they call zero, and counting by place, are ours.
+    """
+    down, across = (torch.linspace(-1, 1, size).to(images) for size in images.shape[2:])
+    weights = 1 + edges * (down[:, None].square() + across.square())  # (H, W)
+    return (weights * (images - GREY).square()).mean()
+
+
 def jitter(images: Tensor, pixels: int) -> Tensor:
     """Return a window of the images, up to ``pixels`` smaller on each side, at a random place.
 
@@ -161,7 +189,7 @@ def jitter(images: Tensor, pixels: int) -> Tensor:
 
 
 def turn_and_zoom(images: Tensor, *, degrees: float, zoom: float) -> Tensor:
-    """Return the images turned and zoomed at random, about their middle, filled by reflection.
+    """Return the images turned and zoomed at random, about their middle, on a ground of grey.
 
     Args:
         images: (N, C, H, W) floats.
@@ -181,4 +209,5 @@ def turn_and_zoom(images: Tensor, *, degrees: float, zoom: float) -> Tensor:
     matrix = torch.stack([torch.stack([cos, -sin, zero]), torch.stack([sin, cos, zero])])
     matrix = matrix.to(images)[None].expand(len(images), -1, -1)
     grid = F.affine_grid(matrix, list(images.shape), align_corners=False)
-    return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+    # Grey is 0 for a moment, which is what lies beyond the border.
+    return F.grid_sample(images - GREY, grid, align_corners=False) + GREY

@@ -1,18 +1,60 @@
 """Style transfer: the content of one picture in the style of another.
 
-Content is what a deep layer answers, place by place. Style is which of a layer's maps answer
-together, wherever that is. Losses are relative: 1 is the loss of a layer that is silent.
+Content is what a deep layer answers, place by place. Style is which of a layer's maps answer more
+or less than usual together, wherever that is. Losses are relative, so that layers compare.
 
 Source: Gatys, Ecker and Bethge, "Image Style Transfer Using Convolutional Neural Networks" (2016).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
+
+from dl4cv.pretrained.imagenet import ImageNet
 
 #: What red, green and blue weigh in brightness (Y) and in two differences of colour (I and Q).
 YIQ = ((0.299, 0.587, 0.114), (0.596, -0.274, -0.322), (0.211, -0.523, 0.312))
+
+
+@dataclass(frozen=True)
+class Style:
+    """The style of N pictures, or of one for all, in one layer.
+
+    Attributes:
+        mean: (N, C, 1, 1), of each map over all places.
+        gram: (N, C, C), the Gram matrix of the maps less their means.
+    """
+
+    mean: Tensor
+    gram: Tensor
+
+
+def features(
+    network: ImageNet, images: Tensor, layers: Sequence[str], *, scales: Sequence[int] = (1, 2, 4)
+) -> dict[str, Tensor]:
+    """Return the pixels, and what layers answer to the images in several sizes.
+
+    The kernels of a layer have a size in pixels. In an image of half the size they see strokes
+    twice as long.
+
+    Args:
+        network: whose layers.
+        images: (N, 3, H, W) in [0, 1].
+        layers: their names.
+        scales: by how much the images are made smaller; 1 leaves them.
+
+    Returns:
+        ``pixels``, and ``layer/scale`` for each pair of both; (N, C, H′, W′) each.
+    """
+    found = {"pixels": images}
+    for scale in scales:
+        small = F.interpolate(images, scale_factor=1 / scale, mode="bilinear", antialias=True)
+        maps = network.activations(images if scale == 1 else small, layers)
+        found |= {f"{layer}/{scale}": maps[layer] for layer in layers}
+    return found
 
 
 def gram(features: Tensor) -> Tensor:
@@ -31,6 +73,12 @@ def gram(features: Tensor) -> Tensor:
     return flat @ flat.mT / flat.shape[2]
 
 
+def style_of(features: Mapping[str, Tensor]) -> dict[str, Style]:
+    """Return the style of pictures in each layer, by what the layers answer to them."""
+    means = {name: maps.mean((2, 3), keepdim=True) for name, maps in features.items()}
+    return {name: Style(means[name], gram(maps - means[name])) for name, maps in features.items()}
+
+
 def content_loss(now: Tensor, wanted: Tensor) -> Tensor:
     """Return the squared distance of features from those wanted, relative to the latter's square.
 
@@ -42,35 +90,33 @@ def content_loss(now: Tensor, wanted: Tensor) -> Tensor:
     return (now - wanted).square().sum() / wanted.square().sum()
 
 
-def style_loss(
-    now: Mapping[str, Tensor], wanted: Mapping[str, Tensor], weights: Mapping[str, float]
-) -> Tensor:
-    """Return the weighted mean, over layers, of the relative squared distance of Gram matrices.
+def style_loss(now: Mapping[str, Tensor], wanted: Mapping[str, Style]) -> Tensor:
+    """Return the mean, over pictures and layers, of the relative squared distance of Gram matrices.
+
+    The maps are taken less the *wanted* means. So the loss is 0 only where the means agree too.
 
     Args:
-        now: features of each layer, (N, C, H, W).
-        wanted: Gram matrices of each layer, (N, C, C); those of one picture serve for N.
-        weights: of the layers, which say which layers count.
+        now: what each layer answers, (N, C, H, W).
+        wanted: the style that it should have; its layers are those that count.
 
     Raises:
-        ValueError: if a layer is missing or the weights do not add up to more than 0.
+        ValueError: if there is no layer, or one is missing in ``now``.
 
-    Source: Gatys et al. (2016), equations 4 and 5, made relative.
+    Source: Gatys et al. (2016), equations 4 and 5, made relative, and less the means.
     """
-    total = sum(weights.values())
-    if total <= 0:
-        raise ValueError(f"weights add up to {total}; expected more than 0")
-    if missing := weights.keys() - (now.keys() & wanted.keys()):
-        raise ValueError(f"no features or no Gram matrix of: {', '.join(sorted(missing))}")
+    if not wanted:
+        raise ValueError("wanted is empty; expected at least one layer")
+    if missing := wanted.keys() - now.keys():
+        raise ValueError(f"now has no features of: {', '.join(sorted(missing))}")
     losses = []
-    for name, weight in weights.items():
-        gap = (gram(now[name]) - wanted[name]).square().sum((1, 2))
-        losses.append(weight * (gap / wanted[name].square().sum((1, 2))).mean())
-    return torch.stack(losses).sum() / total
+    for name, style in wanted.items():
+        gap = (gram(now[name] - style.mean) - style.gram).square().sum((1, 2))
+        losses.append((gap / style.gram.square().sum((1, 2))).mean())
+    return torch.stack(losses).mean()
 
 
-def mixed(a: Mapping[str, Tensor], b: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
-    """Return Gram matrices between those of two styles: ``share`` of b, the rest of a.
+def mixed(a: Mapping[str, Style], b: Mapping[str, Style], share: float) -> dict[str, Style]:
+    """Return the style on the way from one to another: ``share`` of b, the rest of a.
 
     Raises:
         ValueError: if ``share`` is not in [0, 1] or the layers differ.
@@ -79,11 +125,36 @@ def mixed(a: Mapping[str, Tensor], b: Mapping[str, Tensor], share: float) -> dic
         raise ValueError(f"share is {share}; expected 0 to 1")
     if a.keys() != b.keys():
         raise ValueError(f"the styles have layers {sorted(a)} and {sorted(b)}; expected the same")
-    return {name: torch.lerp(a[name], b[name], share) for name in a}
+    return {
+        name: Style(
+            torch.lerp(a[name].mean, b[name].mean, share),
+            torch.lerp(a[name].gram, b[name].gram, share),
+        )
+        for name in a
+    }
+
+
+def with_palette_of(picture: Tensor, source: Tensor) -> Tensor:
+    """Return ``picture`` in the colours of ``source``: their mean and covariance become its own.
+
+    What would leave [0, 1] is cut off.
+
+    Shape: (N, 3, H, W) in [0, 1], source (N or 1, 3, H′, W′) → as picture.
+
+    Source: Gatys et al., "Controlling Perceptual Factors in Neural Style Transfer" (2017),
+        equation 2 and the image analogies variant below it.
+    """
+    own, wanted = (images.flatten(2).double() for images in (picture, source))  # (N, 3, P)
+    means = own.mean(2, keepdim=True), wanted.mean(2, keepdim=True)
+    spread = _root(_covariance(wanted - means[1])) @ torch.linalg.inv(
+        _root(_covariance(own - means[0]) + 1e-8 * torch.eye(3).to(own))
+    )
+    moved = spread @ (own - means[0]) + means[1]
+    return moved.view(picture.shape).clamp(0, 1).to(picture)
 
 
 def with_colours_of(picture: Tensor, source: Tensor) -> Tensor:
-    """Return the brightness of ``picture`` in the colours of ``source``.
+    """Return the brightness of ``picture`` in the colours of ``source``, place by place.
 
     Shape: both (N, 3, H, W) in [0, 1] → the same.
 
@@ -98,6 +169,17 @@ def with_colours_of(picture: Tensor, source: Tensor) -> Tensor:
     coloured = torch.einsum("yc,nchw->nyhw", basis, source)
     joined = torch.cat([bright[:, :1], coloured[:, 1:]], 1)
     return torch.einsum("cy,nyhw->nchw", torch.linalg.inv(basis), joined).clamp(0, 1)
+
+
+def _covariance(centred: Tensor) -> Tensor:
+    """Return the covariance of colours. Shape: (N, 3, P) → (N, 3, 3)."""
+    return centred @ centred.mT / centred.shape[2]
+
+
+def _root(matrix: Tensor) -> Tensor:
+    """Return the symmetric square root of positive semidefinite matrices. (N, 3, 3), as given."""
+    values, vectors = torch.linalg.eigh(matrix)
+    return vectors @ torch.diag_embed(values.clamp(min=0).sqrt()) @ vectors.mT
 
 
 def _check(a: Tensor, b: Tensor) -> None:

@@ -4,7 +4,7 @@ import functools
 import io
 import pickle
 from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,10 @@ from torch import Tensor, nn
 from dl4cv import runtime
 from dl4cv.pretrained import weights
 from dl4cv.pretrained.registry import NETWORKS, Network
+
+
+class _EnoughError(Exception):
+    """Raised within a network when all layers that were asked for have answered."""
 
 
 class ImageNet(nn.Module):
@@ -25,7 +29,7 @@ class ImageNet(nn.Module):
         network: as given.
         net: as given.
         class_names: of the 1,000 classes, by their number.
-        layers: its stages by name, in the order in which an image passes them.
+        layers: some of its layers by name, in the order in which an image passes them.
     """
 
     def __init__(self, network: Network, net: nn.Module) -> None:
@@ -35,7 +39,7 @@ class ImageNet(nn.Module):
         self.deviation: Tensor
         self.register_buffer("mean", torch.tensor(network.mean)[:, None, None])
         self.register_buffer("deviation", torch.tensor(network.deviation)[:, None, None])
-        self.layers = _stages(net)
+        self.layers = {name: net.get_submodule(place) for name, place in network.layers.items()}
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -58,22 +62,31 @@ class ImageNet(nn.Module):
     def activations(self, images: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
         """Return what the named layers give for images, with their gradients.
 
+        What lies behind the last of them is not computed.
+
         Shape: (N, 3, H, W) in [0, 1] → (N, C, H′, W′) for each layer.
 
         Raises:
             ValueError: if there is no layer of a name; the message lists them.
         """
-        layers = list(layers)
+        layers = set(layers)
         for name in layers:
             if name not in self.layers:
                 known = ", ".join(self.layers)
                 raise ValueError(f"layers names {name!r}; expected some of: {known}")
         found: dict[str, Tensor] = {}
+
+        def keep(name: str, module: nn.Module, inputs: object, out: Tensor) -> None:
+            found[name] = out
+            if len(found) == len(layers):
+                raise _EnoughError
+
         with ExitStack() as hooks:
             for name in layers:
-                keep = functools.partial(_keep, found, name)
-                hooks.enter_context(self.layers[name].register_forward_hook(keep))
-            self(images)
+                hook = functools.partial(keep, name)
+                hooks.enter_context(self.layers[name].register_forward_hook(hook))
+            with suppress(_EnoughError):
+                self(images)
         return found
 
 
@@ -135,19 +148,6 @@ def _install(net: nn.Module, given: Mapping[str, Tensor], name: str) -> None:
     if own.keys() != given.keys():
         given = dict(zip(own, given.values(), strict=True))
     net.load_state_dict(given)
-
-
-def _stages(net: nn.Module) -> dict[str, nn.Module]:
-    """Return the parts of a network between which images are maps of features."""
-    if isinstance(features := getattr(net, "features", None), nn.Sequential):
-        return {f"features.{i}": part for i, part in enumerate(features)}
-    blocks = {f"blocks.{i}": part for i, part in net.get_submodule("blocks").named_children()}
-    stem, head = net.get_submodule("bn1"), net.get_submodule("bn2")
-    return {"stem": stem, **blocks, "head": head}
-
-
-def _keep(found: dict[str, Tensor], name: str, module: nn.Module, inputs: object, out: Tensor):
-    found[name] = out
 
 
 @functools.cache

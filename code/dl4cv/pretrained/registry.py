@@ -3,6 +3,7 @@
 This module only describes. :mod:`dl4cv.pretrained.imagenet` loads.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dl4cv.data.registry import BY_HAND, Address, Licence, PinnedFile, Published, Wheel
@@ -19,6 +20,9 @@ class Network(Published):
         side: of the square images that it was trained for, in pixels.
         mean: what to subtract from an image in [0, 1], for each channel.
         deviation: what to divide it by afterwards.
+        layers: seven layers from shallow to deep by the names that this book gives them, and where
+            they are in the architecture. All are rectified and wide, as VGG's are, for which
+            most of what looks inside a network was invented.
     """
 
     library: str
@@ -27,6 +31,7 @@ class Network(Published):
     side: int
     mean: tuple[float, float, float]
     deviation: tuple[float, float, float]
+    layers: Mapping[str, str]
 
 
 def _lite(number: int, *, side: int, size: int, sha256: str) -> Network:
@@ -49,6 +54,16 @@ def _lite(number: int, *, side: int, size: int, sha256: str) -> Network:
         side=side,
         mean=(0.5, 0.5, 0.5),
         deviation=(0.5, 0.5, 0.5),
+        # The blocks' own outputs are narrow and linear; each begins by widening its input sixfold.
+        layers={
+            "stem": "bn1",
+            "stage1": "blocks.1.0.bn1",
+            "stage2": "blocks.2.0.bn1",
+            "stage3": "blocks.3.0.bn1",
+            "stage4": "blocks.4.0.bn1",
+            "stage5": "blocks.6.0.bn1",
+            "head": "bn2",
+        },
     )
 
 
@@ -92,6 +107,18 @@ NETWORKS = {
             side=224,
             mean=(0.485, 0.456, 0.406),
             deviation=(0.229, 0.224, 0.225),
+            layers={
+                "stem": "features.1",
+                "stage1": "features.4",
+                "stage2": "features.7",
+                "stage3": "features.9",
+                "stage4": "features.10",
+                "stage5": "features.11",
+                "head": "features.12",
+            },
         ),
     )
 }
+
+#: What ``make data`` fetches; the others are fetched when somebody asks for them.
+LOADED_BY_CHAPTERS = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
