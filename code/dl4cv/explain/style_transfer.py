@@ -141,8 +141,8 @@ def with_palette_of(picture: Tensor, source: Tensor) -> Tensor:
 
     Shape: (N, 3, H, W) in [0, 1], source (N or 1, 3, H′, W′) → as picture.
 
-    Source: Gatys et al., "Controlling Perceptual Factors in Neural Style Transfer" (2017),
-        equation 2 and the image analogies variant below it.
+    Source: Gatys et al., "Preserving Color in Neural Artistic Style Transfer" (2016), section 3.1,
+        with symmetric roots.
     """
     own, wanted = (images.flatten(2).double() for images in (picture, source))  # (N, 3, P)
     means = own.mean(2, keepdim=True), wanted.mean(2, keepdim=True)

@@ -3,6 +3,7 @@
 import functools
 import io
 import pickle
+import warnings
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, suppress
 
@@ -122,7 +123,10 @@ def _read(network: Network) -> dict[str, Tensor]:
 
 def _architecture(network: Network) -> nn.Module:
     if network.library == "timm":
-        import timm
+        with warnings.catch_warnings():
+            # On its way it imports tqdm, which warns in a notebook without ipywidgets.
+            warnings.simplefilter("ignore")
+            import timm
 
         return timm.create_model(network.architecture, pretrained=False)
     import torchvision
