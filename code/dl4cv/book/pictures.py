@@ -15,7 +15,7 @@ from dl4cv import storage
 
 # A PNG above this many bytes is offered in a smaller format too, if there is one.
 HEAVY = 100_000
-LOSSY = {"format": "AVIF", "quality": 55, "speed": 6}
+LOSSY = {"format": "AVIF", "quality": 65, "speed": 6}
 LOSSLESS = {"format": "WEBP", "lossless": True, "quality": 90, "method": 4}
 
 _TAG = re.compile(r"<img\b[^>]*>")
@@ -80,7 +80,7 @@ def improve(body: str, find: Callable[[str], Path | None], images: Path, cache: 
         image = f"<img {_written(attributes)} />"
         if source.suffix not in (".gif", ".png"):
             return image
-        found = variants(source, cache, exact="hero" not in attributes.get("class", ""))
+        found = variants(source, cache, exact="picture" not in attributes.get("class", ""))
         if found.smaller is None and found.still is None:
             return image
         folder = attributes["src"].rpartition("/")[0]

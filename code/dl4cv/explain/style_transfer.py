@@ -51,8 +51,10 @@ def features(
     """
     found = {"pixels": images}
     for scale in scales:
-        small = F.interpolate(images, scale_factor=1 / scale, mode="bilinear", antialias=True)
-        maps = network.activations(images if scale == 1 else small, layers)
+        view = images
+        if scale > 1:
+            view = F.interpolate(images, scale_factor=1 / scale, mode="bilinear", antialias=True)
+        maps = network.activations(view, layers)
         found |= {f"{layer}/{scale}": maps[layer] for layer in layers}
     return found
 
