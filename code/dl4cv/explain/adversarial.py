@@ -1,4 +1,4 @@
-"""Adversarial examples: the smallest changes that make a network err.
+"""Adversarial examples: small changes that make a network err.
 
 Images are floats in [0, 1], ``net`` maps them to logits (N, K), and no pixel moves by more than ε.
 """

@@ -95,7 +95,7 @@ def content_loss(now: Tensor, wanted: Tensor) -> Tensor:
 def style_loss(now: Mapping[str, Tensor], wanted: Mapping[str, Style]) -> Tensor:
     """Return the mean, over pictures and layers, of the relative squared distance of Gram matrices.
 
-    The maps are taken less the *wanted* means. So the loss is 0 only where the means agree too.
+    The maps are taken less the *wanted* means, so that a difference of the means counts too.
 
     Args:
         now: what each layer answers, (N, C, H, W).
