@@ -1,5 +1,7 @@
 """Scenes: what a picture's boxes, classes and masks say must agree, whatever the seed."""
 
+import sys
+
 import pytest
 import torch
 from dl4cv.data import labelled, scenes
@@ -115,10 +117,13 @@ def test_train_and_test_share_neither_items_nor_places(monkeypatch):
 def test_scenes_are_painted_once_and_checked_when_read(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("DL4CV_CACHE", str(tmp_path))
     monkeypatch.setattr(scenes.fashion, "load", lambda split: {"train": TRAIN, "test": TEST}[split])
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     first = scenes.load("train", 20)
-    assert capsys.readouterr().out.startswith("Scenes: 20 for train painted in ")
+    shown = capsys.readouterr()
+    assert "Scenes: 20 for train painted in " in shown.err
+    assert shown.out == ""
     again = scenes.load("train", 20)
-    assert capsys.readouterr().out == ""
+    assert capsys.readouterr() == ("", "")
     assert all(torch.equal(a, vars(again)[name]) for name, a in vars(first).items())
     (file,) = tmp_path.rglob("*.safetensors")
     content = bytearray(file.read_bytes())
@@ -128,7 +133,7 @@ def test_scenes_are_painted_once_and_checked_when_read(tmp_path, monkeypatch, ca
     assert "does not match its checksum; painting it again" in capsys.readouterr().out
     file.write_bytes(bytes(content[: len(content) // 2]))
     scenes.load("train", 20)
-    assert "painted" in capsys.readouterr().out
+    assert "painted" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

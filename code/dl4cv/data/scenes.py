@@ -95,8 +95,9 @@ def load(split: str, count: int, *, seed: int = 0) -> Scenes:
             found = paint(fashion.load(split), split, count, seed=seed)
             storage.remove_parts(path)
             storage.write_atomically(path, _packed(found))
-            seconds = time.perf_counter() - start
-            print(f"Scenes: {count:,} for {split} painted in {seconds:.1f} s", flush=True)
+            if sys.stderr.isatty():  # a page must not tell whether they were there already
+                seconds = time.perf_counter() - start
+                print(f"Scenes: {count:,} for {split} painted in {seconds:.1f} s", file=sys.stderr)
     return found
 
 
