@@ -77,6 +77,18 @@ def check(name: str, answer: Callable) -> Verdict:
     return Verdict(name, True, f"{name}: correct, all {len(cases)} cases pass.")
 
 
+def uniform(*shape: int, seed: int) -> torch.Tensor:
+    """Return numbers from [0, 1) for a case, always the same ones for a seed; float64."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(*shape, generator=generator, dtype=torch.float64)
+
+
+def normal(*shape: int, seed: int) -> torch.Tensor:
+    """Return standard normal numbers for a case, always the same ones for a seed; float64."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+
 def find(name: str) -> Exercise:
     """Return the exercise called ``chapter/exercise``.
 

@@ -3,16 +3,11 @@
 import torch
 from torch import Tensor
 
-from dl4cv.exercises import Case, Exercise
-
-
-def _uniform(*shape: int, seed: int) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.rand(*shape, generator=generator, dtype=torch.float64)
+from dl4cv.exercises import Case, Exercise, uniform
 
 
 def _ascend() -> list[Case]:
-    x, weights = _uniform(3, 4, 5, seed=0), _uniform(3, 4, 5, seed=1) - 0.5
+    x, weights = uniform(3, 4, 5, seed=0), uniform(3, 4, 5, seed=1) - 0.5
 
     def linear(x: Tensor) -> Tensor:
         return (weights * x).sum()
@@ -29,7 +24,7 @@ def _ascend() -> list[Case]:
 
 def _total_variation() -> list[Case]:
     ramp = torch.arange(5.0).double().expand(2, 4, 5) / 10
-    noise = _uniform(3, 6, 7, seed=10)
+    noise = uniform(3, 6, 7, seed=10)
     pairs = [
         [
             abs(noise[c, y, x] - noise[c, y + 1, x])
@@ -55,7 +50,7 @@ def _total_variation() -> list[Case]:
 def _decorrelated() -> list[Case]:
     one = torch.eye(3).double()
     mixing = torch.tensor([[1.0, 0.9, 0.8], [0.0, 0.3, 0.1], [0.0, 0.0, 0.1]]).double()
-    plain = _uniform(400, 3, seed=20)
+    plain = uniform(400, 3, seed=20)
     return [
         Case("independent colours of another variance", (plain,), one),
         Case("colours that vary together", (plain @ mixing + 0.1,), one),
@@ -63,7 +58,7 @@ def _decorrelated() -> list[Case]:
 
 
 def _step() -> list[Case]:
-    matrix, slope = _uniform(4, 4, seed=30) - 0.5, _uniform(4, seed=31)
+    matrix, slope = uniform(4, 4, seed=30) - 0.5, uniform(4, seed=31)
     rotation = torch.linalg.qr(matrix).Q
     scale = torch.tensor([4.0, 2.0, 1.0, 0.5]).double()
     return [

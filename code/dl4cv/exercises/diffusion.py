@@ -5,12 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from dl4cv.exercises import Case, Exercise
-
-
-def _normal(*shape: int, seed: int) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(*shape, generator=generator, dtype=torch.float64)
+from dl4cv.exercises import Case, Exercise, normal
 
 
 def _q_sample() -> list[Case]:
@@ -21,7 +16,7 @@ def _q_sample() -> list[Case]:
         ("three images at times of their own", [0.9, 0.2, 0.64], 2),
     ):
         shape = (len(levels), 1, 3, 4)
-        clean, noise = _normal(*shape, seed=seed), _normal(*shape, seed=seed + 10)
+        clean, noise = normal(*shape, seed=seed), normal(*shape, seed=seed + 10)
         pairs = zip(clean, noise, levels, strict=True)
         expected = torch.stack([math.sqrt(a) * c + math.sqrt(1 - a) * n for c, n, a in pairs])
         cases.append(Case(about, (clean, noise, torch.tensor(levels).double()), expected))
@@ -35,7 +30,7 @@ def _clean() -> list[Case]:
         ("half and half", 0.5, 21),
         ("almost all noise, so that the cut matters", 1e-4, 22),
     ):
-        x, noise = _normal(2, 1, 3, 3, seed=seed), _normal(2, 1, 3, 3, seed=seed + 10)
+        x, noise = normal(2, 1, 3, 3, seed=seed), normal(2, 1, 3, 3, seed=seed + 10)
         guess = (x - math.sqrt(1 - level) * noise) / math.sqrt(level)
         cases.append(Case(about, (x, noise, level), guess.clamp(-1, 1)))
     return cases
@@ -48,7 +43,7 @@ def _ddim() -> list[Case]:
         ("a long stride", 0.05, 0.9, 41),
         ("the last step, to no noise at all", 0.8, 1.0, 42),
     ):
-        clean, noise = _normal(2, 1, 3, 3, seed=seed), _normal(2, 1, 3, 3, seed=seed + 10)
+        clean, noise = normal(2, 1, 3, 3, seed=seed), normal(2, 1, 3, 3, seed=seed + 10)
         x = math.sqrt(now) * clean + math.sqrt(1 - now) * noise
         expected = math.sqrt(then) * clean + math.sqrt(1 - then) * noise
         cases.append(Case(about, (x, noise, now, then), expected))
@@ -56,7 +51,7 @@ def _ddim() -> list[Case]:
 
 
 def _guide() -> list[Case]:
-    told, untold = _normal(2, 3, seed=60), _normal(2, 3, seed=61)
+    told, untold = normal(2, 3, seed=60), normal(2, 3, seed=61)
     return [
         Case("weight 0 ignores the label", (told, untold, 0.0), untold),
         Case("weight 1 is the conditional guess", (told, untold, 1.0), told),
@@ -65,7 +60,7 @@ def _guide() -> list[Case]:
 
 
 def _euler() -> list[Case]:
-    start = _normal(4, seed=80)
+    start = normal(4, seed=80)
 
     def still(x: Tensor, time: float) -> Tensor:
         return torch.ones_like(x)

@@ -3,16 +3,11 @@
 import torch
 from torch import Tensor
 
-from dl4cv.exercises import Case, Exercise
-
-
-def _uniform(*shape: int, seed: int) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.rand(*shape, generator=generator, dtype=torch.float64)
+from dl4cv.exercises import Case, Exercise, uniform
 
 
 def _strength() -> list[Case]:
-    x, weights = _uniform(3, 4, 5, seed=0), _uniform(3, 4, 5, seed=1) - 0.5
+    x, weights = uniform(3, 4, 5, seed=0), uniform(3, 4, 5, seed=1) - 0.5
 
     def linear(x: Tensor) -> Tensor:
         return (weights * x).sum()
@@ -28,8 +23,8 @@ def _strength() -> list[Case]:
 
 
 def _contributions() -> list[Case]:
-    x, baseline = _uniform(3, 2, 2, seed=10), _uniform(3, 2, 2, seed=11)
-    weights = _uniform(3, 2, 2, seed=12) - 0.5
+    x, baseline = uniform(3, 2, 2, seed=10), uniform(3, 2, 2, seed=11)
+    weights = uniform(3, 2, 2, seed=12) - 0.5
 
     def linear(x: Tensor) -> Tensor:
         return (weights * x).sum()
@@ -51,7 +46,7 @@ def _contributions() -> list[Case]:
 
 
 def _cam() -> list[Case]:
-    maps, slopes = _uniform(4, 3, 5, seed=20), _uniform(4, 3, 5, seed=21) - 0.5
+    maps, slopes = uniform(4, 3, 5, seed=20), uniform(4, 3, 5, seed=21) - 0.5
     weights = [slopes[m].sum() / 15 for m in range(4)]
     expected = sum(w * maps[m] for m, w in enumerate(weights))
     return [
@@ -64,10 +59,10 @@ def _cam() -> list[Case]:
 
 
 def _step() -> list[Case]:
-    original, slope = _uniform(3, 2, 4, seed=30), _uniform(3, 2, 4, seed=31) - 0.5
+    original, slope = uniform(3, 2, 4, seed=30), uniform(3, 2, 4, seed=31) - 0.5
     sign = torch.where(slope > 0, 1.0, -1.0).double()
     calm = 0.25 + 0.5 * original
-    moved = calm + 0.02 * (2 * _uniform(3, 2, 4, seed=32) - 1)
+    moved = calm + 0.02 * (2 * uniform(3, 2, 4, seed=32) - 1)
     box = torch.minimum(torch.maximum(moved + 0.05 * sign, calm - 0.03), calm + 0.03)
     wide = torch.minimum(torch.maximum(original + 0.5 * sign, torch.zeros(())), torch.ones(()))
     return [

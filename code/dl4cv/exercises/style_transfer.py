@@ -3,12 +3,7 @@
 import torch
 from torch import Tensor
 
-from dl4cv.exercises import Case, Exercise
-
-
-def _normal(*shape: int, seed: int) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(*shape, generator=generator, dtype=torch.float64)
+from dl4cv.exercises import Case, Exercise, normal
 
 
 def _gram() -> list[Case]:
@@ -18,7 +13,7 @@ def _gram() -> list[Case]:
         ("three maps, nothing subtracted", (3, 4, 4), torch.zeros(3), 1),
         ("two maps, wider than high, less a mean", (2, 3, 5), torch.tensor([1.0, -2.0]), 2),
     ):
-        maps, mean = _normal(*shape, seed=seed), mean.double()
+        maps, mean = normal(*shape, seed=seed), mean.double()
         expected = torch.zeros(shape[0], shape[0]).double()
         for y in range(shape[1]):
             for x in range(shape[2]):
@@ -35,7 +30,7 @@ def _gradient() -> list[Case]:
         ("more places than maps", (3, 8), 11),
         ("more maps than places", (5, 2), 12),
     ):
-        features, other = _normal(*shape, seed=seed), _normal(*shape, seed=seed + 10)
+        features, other = normal(*shape, seed=seed), normal(*shape, seed=seed + 10)
         wanted = other @ other.T / shape[1]
 
         def loss(features: Tensor, wanted: Tensor = wanted) -> Tensor:
@@ -47,7 +42,7 @@ def _gradient() -> list[Case]:
 
 
 def _with_palette() -> list[Case]:
-    pixels = _normal(50, 3, seed=20) @ torch.tensor(
+    pixels = normal(50, 3, seed=20) @ torch.tensor(
         [[1.0, 0.5, 0.2], [0.0, 0.6, 0.1], [0.0, 0.0, 0.3]]
     ).to(torch.float64)
     own, mean = torch.cov(pixels.T, correction=0), pixels.mean(0)
