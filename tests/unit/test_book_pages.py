@@ -254,6 +254,7 @@ def test_outputs_are_marked():
 
     marked = sphinx_ext.mark_outputs
     assert "text_plain claim " in marked(output("knn/fashion/accuracy ≥ 0.85: yes (0.8512)"))
+    assert "text_plain claim " in marked(output("saliency/inside/Grad-CAM ≥ 1.5: yes (1.844)"))
     assert "text_plain not-yet " in marked(output("knn/distance: not yet. Case 1 of 3"))
     assert "text_plain correct " in marked(output("knn/distance: correct, all 3 cases pass."))
     assert marked(output("torch.Size([3])")) == output("torch.Size([3])")

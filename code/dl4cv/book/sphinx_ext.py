@@ -22,9 +22,9 @@ _OUTPUT = (
     r'(<div class="output text_plain )([^"]*"><div class="highlight"><pre>(?:<span></span>)?{})'
 )
 _MARKS = {
-    "claim": re.compile(_OUTPUT.format(r"[\w/]+ (?:≥|≤) [^\n]*: (?:yes|no)")),
-    "not-yet": re.compile(_OUTPUT.format(r"[\w/]+: not yet\.")),
-    "correct": re.compile(_OUTPUT.format(r"[\w/]+: correct,")),
+    "claim": re.compile(_OUTPUT.format(r"[^\s<]+ (?:≥|≤) [^\n]*: (?:yes|no)")),
+    "not-yet": re.compile(_OUTPUT.format(r"[^\s<]+: not yet\.")),
+    "correct": re.compile(_OUTPUT.format(r"[^\s<]+: correct,")),
 }
 
 #: Rules of Font Awesome that the theme's style sheet carries: one for each of 1,400 icons.
