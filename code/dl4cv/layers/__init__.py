@@ -1,0 +1,29 @@
+"""Layers from scratch: forward and backward by hand, with the names and keys of ``torch.nn``."""
+
+from dl4cv.layers.activation import GELU, LeakyReLU, ReLU, Sigmoid, Tanh
+from dl4cv.layers.convolution import Conv2d
+from dl4cv.layers.dropout import Dropout
+from dl4cv.layers.layer import Flatten, Layer, Sequential, apply
+from dl4cv.layers.linear import Linear
+from dl4cv.layers.normalization import BatchNorm1d, BatchNorm2d, GroupNorm, LayerNorm
+from dl4cv.layers.pooling import MaxPool2d
+
+__all__ = [
+    "GELU",
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "Conv2d",
+    "Dropout",
+    "Flatten",
+    "GroupNorm",
+    "Layer",
+    "LayerNorm",
+    "LeakyReLU",
+    "Linear",
+    "MaxPool2d",
+    "ReLU",
+    "Sequential",
+    "Sigmoid",
+    "Tanh",
+    "apply",
+]

@@ -1,0 +1,136 @@
+"""Convolution: one small set of weights, applied at every place of an image.
+
+Twice: as loops that say what it is, and by ``im2col`` as one matrix product.
+"""
+
+import torch
+from torch import Tensor
+
+from dl4cv.layers import init
+from dl4cv.layers.layer import Layer, add_gradient, parameter
+from dl4cv.layers.windows import Pair, col2im, im2col, output_size, pad, pair
+
+
+def conv2d_naive(x: Tensor, weight: Tensor, bias: Tensor, stride: int, padding: int) -> Tensor:
+    """Convolve by loops over images, filters and places.
+
+    Shape: x (N, C, H, W), weight (F, C, h, w), bias (F,) → (N, F, H′, W′).
+    Raises: ValueError if the kernel is larger than the padded image.
+    """
+    h, w = weight.shape[2:]
+    rows, columns = output_size(
+        (x.shape[2], x.shape[3]), (h, w), (stride, stride), (padding, padding)
+    )
+    padded = pad(x, (padding, padding))
+    y = x.new_zeros(len(x), len(weight), rows, columns)
+    for n in range(len(x)):
+        for f in range(len(weight)):
+            for i in range(rows):
+                for j in range(columns):
+                    top, left = i * stride, j * stride
+                    window = padded[n, :, top : top + h, left : left + w]  # (C, h, w)
+                    y[n, f, i, j] = (window * weight[f]).sum() + bias[f]
+    return y
+
+
+def conv2d_naive_backward(
+    dy: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the gradients by input, weight and bias: the loops of ``conv2d_naive`` once more.
+
+    Shape: dy (N, F, H′, W′) → (N, C, H, W), (F, C, h, w), (F,).
+    """
+    h, w = weight.shape[2:]
+    padded = pad(x, (padding, padding))
+    dpadded, dweight, dbias = (
+        torch.zeros_like(padded),
+        torch.zeros_like(weight),
+        weight.new_zeros(len(weight)),
+    )
+    for n in range(len(x)):
+        for f in range(len(weight)):
+            for i in range(dy.shape[2]):
+                for j in range(dy.shape[3]):
+                    g = dy[n, f, i, j]
+                    rows = slice(i * stride, i * stride + h)
+                    columns = slice(j * stride, j * stride + w)
+                    dpadded[n, :, rows, columns] += g * weight[f]
+                    dweight[f] += g * padded[n, :, rows, columns]
+                    dbias[f] += g
+    height, width = x.shape[2:]
+    return dpadded[:, :, padding : padding + height, padding : padding + width], dweight, dbias
+
+
+class Conv2d(Layer):
+    """Convolve, fast: copy all windows into a matrix and multiply it by the filters.
+
+    Strictly a cross-correlation: the kernel is not flipped, as in ``torch.nn.Conv2d``.
+
+    Args:
+        in_channels: C.
+        out_channels: F, filters.
+        kernel_size: h and w, or one number for both; the same for the next two.
+        stride: how far the window moves.
+        padding: zeros on each side.
+        bias: whether each filter adds a number of its own.
+        generator: draws the first weights, He et al.'s for ReLU; the global one if None.
+        dtype: of the parameters.
+
+    Shape: x (N, C, H, W) → (N, F, H′, W′); ``weight`` (F, C, h, w), ``bias`` (F,), as PyTorch's.
+
+    Raises:
+        ValueError: if a setting is out of its range, ``x`` does not have C channels, or the kernel
+            is larger than the padded image.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | Pair,
+        stride: int | Pair = 1,
+        padding: int | Pair = 0,
+        bias: bool = True,
+        *,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        super().__init__()
+        if in_channels < 1 or out_channels < 1:
+            raise ValueError(
+                f"in_channels is {in_channels} and out_channels {out_channels}; "
+                "expected at least 1 each"
+            )
+        self.kernel_size = pair("kernel_size", kernel_size)
+        self.stride = pair("stride", stride)
+        self.padding = pair("padding", padding, least=0)
+        self.weight = parameter((out_channels, in_channels, *self.kernel_size), dtype)
+        self.bias = parameter((out_channels,), dtype) if bias else None
+        init.kaiming_normal_(self.weight, generator=generator)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the filters' answers. Shape: (N, C, H, W) → (N, F, H′, W′)."""
+        if x.ndim != 4 or x.shape[1] != self.weight.shape[1]:
+            raise ValueError(
+                f"x has shape {tuple(x.shape)}; expected (N, {self.weight.shape[1]}, H, W)"
+            )
+        size = (x.shape[2], x.shape[3])
+        places = output_size(size, self.kernel_size, self.stride, self.padding)
+        columns = im2col(x, self.kernel_size, self.stride, self.padding).flatten(1, 2)
+        self._kept = columns, size  # (N, C · h · w, H′ · W′)
+        y = self.weight.flatten(1) @ columns  # (F, C · h · w) @ … = (N, F, H′ · W′)
+        if self.bias is not None:
+            y = y + self.bias[:, None]
+        return y.unflatten(2, places)
+
+    def backward(self, dy: Tensor) -> Tensor:
+        """Return the gradient by the input. Shape: (N, F, H′, W′) → (N, C, H, W)."""
+        columns, size = self._recall()
+        dy = dy.flatten(2)  # (N, F, H′ · W′)
+        dweight = (dy @ columns.mT).sum(0)  # (F, C · h · w)
+        add_gradient(self.weight, dweight.view_as(self.weight))
+        if self.bias is not None:
+            add_gradient(self.bias, dy.sum((0, 2)))
+        dcolumns = self.weight.flatten(1).T @ dy  # (N, C · h · w, H′ · W′)
+        dcolumns = dcolumns.unflatten(1, (self.weight.shape[1], -1))
+        return col2im(dcolumns, size, self.kernel_size, self.stride, self.padding)

@@ -1,0 +1,239 @@
+"""Normalisation: give numbers mean 0 and variance 1, then let the network scale and shift them.
+
+The layers differ only in which numbers are normalised together: those of one channel over the
+batch, those of one example, or those of a group of channels of one example.
+"""
+
+import torch
+from torch import Tensor
+
+from dl4cv.layers.layer import Layer, add_gradient, parameter
+
+
+def standardize(x: Tensor, dims: tuple[int, ...], eps: float) -> tuple[Tensor, Tensor]:
+    """Return ``x`` with mean 0 and variance 1 over ``dims``, and one over its deviation there.
+
+    Shape: x of any shape → x̂ of the same shape, and 1/σ, whose ``dims`` have size 1.
+    """
+    centred = x - x.mean(dims, keepdim=True)
+    inverse = (centred.square().mean(dims, keepdim=True) + eps).rsqrt()  # 1 / σ
+    return centred * inverse, inverse
+
+
+def standardize_backward(
+    dx_hat: Tensor, x_hat: Tensor, inverse: Tensor, dims: tuple[int, ...]
+) -> Tensor:
+    """Return the gradient by what was standardised.
+
+    Every x̂ depends on every x through mean and deviation. What is left of a gradient has no part
+    along a constant and none along x̂, since neither a shift nor a stretch of x changes x̂.
+
+    Source: Ioffe and Szegedy (2015), section 3, gathered into one formula.
+    """
+    shift = dx_hat.mean(dims, keepdim=True)
+    stretch = (dx_hat * x_hat).mean(dims, keepdim=True)
+    return inverse * (dx_hat - shift - x_hat * stretch)
+
+
+class _BatchNorm(Layer):
+    """What ``BatchNorm1d`` and ``BatchNorm2d`` share; they differ in the shape of ``x``."""
+
+    _form: str
+    _dims: tuple[int, ...]
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float = 0.1,
+        *,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        super().__init__()
+        self.num_features, self.eps, self.momentum = num_features, eps, momentum
+        self.weight = parameter((num_features,), dtype).fill_(1)
+        self.bias = parameter((num_features,), dtype)
+        self.running_mean: Tensor
+        self.running_var: Tensor
+        self.num_batches_tracked: Tensor
+        self.register_buffer("running_mean", torch.zeros(num_features, dtype=dtype))
+        self.register_buffer("running_var", torch.ones(num_features, dtype=dtype))
+        self.register_buffer("num_batches_tracked", torch.tensor(0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``x``, normalised, scaled and shifted, of the same shape.
+
+        Raises:
+            ValueError: if ``x`` has another shape, or one number a channel in training.
+        """
+        count = self._check(x)
+        if self.training:
+            x_hat, inverse = standardize(x, self._dims, self.eps)
+            self._update(x, inverse, count)
+        else:
+            inverse = self._spread((self.running_var + self.eps).rsqrt())
+            x_hat = (x - self._spread(self.running_mean)) * inverse
+        self._kept = x_hat, inverse, self.training
+        return self._spread(self.weight) * x_hat + self._spread(self.bias)
+
+    def backward(self, dy: Tensor) -> Tensor:
+        """Return the gradient by the input, of the same shape."""
+        x_hat, inverse, from_batch = self._recall()
+        add_gradient(self.weight, (dy * x_hat).sum(self._dims))
+        add_gradient(self.bias, dy.sum(self._dims))
+        dx_hat = dy * self._spread(self.weight)
+        if from_batch:
+            return standardize_backward(dx_hat, x_hat, inverse, self._dims)
+        return dx_hat * inverse  # mean and deviation were constants
+
+    def _update(self, x: Tensor, inverse: Tensor, count: int) -> None:
+        """Move the running statistics towards the batch's."""
+        variance = (inverse**-2 - self.eps).flatten() * count / (count - 1)  # unbiased, as torch's
+        self.running_mean.lerp_(x.mean(self._dims), self.momentum)
+        self.running_var.lerp_(variance, self.momentum)
+        self.num_batches_tracked += 1
+
+    def _spread(self, per_channel: Tensor) -> Tensor:
+        """Return numbers of shape (C,) so that they meet the channels of ``x``."""
+        return per_channel.view(-1, *[1] * (len(self._dims) - 1))
+
+    def _check(self, x: Tensor) -> int:
+        """Return how many numbers each channel has, after a look at the shape."""
+        if x.ndim != len(self._dims) + 1 or x.shape[1] != self.num_features:
+            raise ValueError(
+                f"x has shape {tuple(x.shape)}; expected {self._form} with C = {self.num_features}"
+            )
+        count = x.numel() // self.num_features
+        if self.training and count < 2:
+            raise ValueError(
+                f"x has shape {tuple(x.shape)}, {count} number a channel; expected at least 2, "
+                "since one number has no variance (call eval() to use the running statistics)"
+            )
+        return count
+
+
+class BatchNorm1d(_BatchNorm):
+    """Normalise each feature over the batch.
+
+    In training by the batch's own mean and variance, of which it keeps running means (with weight
+    ``momentum`` for the newest); in ``eval`` by those.
+
+    Args:
+        num_features: C.
+        eps: added to the variance.
+        momentum: how fast the running statistics follow.
+        dtype: of the parameters.
+
+    Shape: x (N, C) → the same; ``weight``, ``bias``, ``running_mean`` and ``running_var`` (C,).
+    Source: Ioffe and Szegedy (2015), algorithms 1 and 2.
+    """
+
+    _form, _dims = "(N, C)", (0,)
+
+
+class BatchNorm2d(_BatchNorm):
+    """Normalise each channel over the batch and over all places of its map.
+
+    All else is as in ``BatchNorm1d``.
+
+    Shape: x (N, C, H, W) → the same.
+    Source: Ioffe and Szegedy (2015), section 3.2.
+    """
+
+    _form, _dims = "(N, C, H, W)", (0, 2, 3)
+
+
+class LayerNorm(Layer):
+    """Normalise each example by itself, over its last dimensions.
+
+    Args:
+        normalized_shape: their sizes, or the size of the last one.
+        eps: added to the variance.
+        dtype: of the parameters.
+
+    Shape: x (…, *normalized_shape) → the same; ``weight`` and ``bias`` of ``normalized_shape``.
+    Source: Ba, Kiros and Hinton (2016).
+    """
+
+    def __init__(
+        self,
+        normalized_shape: int | tuple[int, ...],
+        eps: float = 1e-5,
+        *,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        super().__init__()
+        shape = (normalized_shape,) if isinstance(normalized_shape, int) else normalized_shape
+        self.normalized_shape, self.eps = tuple(shape), eps
+        self.weight = parameter(self.normalized_shape, dtype).fill_(1)
+        self.bias = parameter(self.normalized_shape, dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``x``, normalised, scaled and shifted, of the same shape."""
+        if x.shape[x.ndim - len(self.normalized_shape) :] != self.normalized_shape:
+            raise ValueError(
+                f"x has shape {tuple(x.shape)}; expected its last dimensions to be "
+                f"{self.normalized_shape}"
+            )
+        dims = tuple(range(-len(self.normalized_shape), 0))
+        x_hat, inverse = standardize(x, dims, self.eps)
+        self._kept = x_hat, inverse, dims
+        return self.weight * x_hat + self.bias
+
+    def backward(self, dy: Tensor) -> Tensor:
+        """Return the gradient by the input, of the same shape."""
+        x_hat, inverse, dims = self._recall()
+        add_gradient(self.weight, (dy * x_hat).reshape(-1, *self.normalized_shape).sum(0))
+        add_gradient(self.bias, dy.reshape(-1, *self.normalized_shape).sum(0))
+        return standardize_backward(dy * self.weight, x_hat, inverse, dims)
+
+
+class GroupNorm(Layer):
+    """Normalise each example by itself, one group of channels at a time.
+
+    Args:
+        num_groups: G, a divisor of the channels. One group is a layer norm of the whole map, as
+            many groups as channels is an instance norm.
+        num_channels: C.
+        eps: added to the variance.
+        dtype: of the parameters.
+
+    Shape: x (N, C, …) → the same; ``weight`` and ``bias`` (C,).
+    Raises: ValueError if the groups do not divide the channels, or ``x`` has others.
+    Source: Wu and He (2018), equations 1 and 2.
+    """
+
+    def __init__(
+        self,
+        num_groups: int,
+        num_channels: int,
+        eps: float = 1e-5,
+        *,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        super().__init__()
+        if num_groups < 1 or num_channels % num_groups:
+            raise ValueError(
+                f"num_groups is {num_groups}; expected a divisor of num_channels, {num_channels}"
+            )
+        self.num_groups, self.num_channels, self.eps = num_groups, num_channels, eps
+        self.weight = parameter((num_channels,), dtype).fill_(1)
+        self.bias = parameter((num_channels,), dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``x``, normalised, scaled and shifted, of the same shape."""
+        if x.ndim < 2 or x.shape[1] != self.num_channels:
+            raise ValueError(f"x has shape {tuple(x.shape)}; expected (N, {self.num_channels}, …)")
+        groups, inverse = standardize(x.reshape(len(x), self.num_groups, -1), (2,), self.eps)
+        self._kept = groups, inverse
+        spread = (-1, *[1] * (x.ndim - 2))
+        return self.weight.view(spread) * groups.view(x.shape) + self.bias.view(spread)
+
+    def backward(self, dy: Tensor) -> Tensor:
+        """Return the gradient by the input, of the same shape."""
+        groups, inverse = self._recall()
+        others = (0, *range(2, dy.ndim))
+        add_gradient(self.weight, (dy * groups.view(dy.shape)).sum(others))
+        add_gradient(self.bias, dy.sum(others))
+        scaled = dy * self.weight.view(-1, *[1] * (dy.ndim - 2))
+        return standardize_backward(scaled.reshape_as(groups), groups, inverse, (2,)).view(dy.shape)

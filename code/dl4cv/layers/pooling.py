@@ -1,0 +1,89 @@
+"""Max pooling: of each window, the largest number. As loops, and by ``im2col``."""
+
+import torch
+from torch import Tensor
+
+from dl4cv.layers.layer import Layer
+from dl4cv.layers.windows import Pair, col2im, im2col, output_size, pair
+
+
+def max_pool2d_naive(x: Tensor, kernel_size: int, stride: int) -> Tensor:
+    """Pool by loops over images, channels and places. Shape: (N, C, H, W) → (N, C, H′, W′)."""
+    rows, columns = output_size(
+        (x.shape[2], x.shape[3]), (kernel_size, kernel_size), (stride, stride), (0, 0)
+    )
+    y = x.new_zeros(*x.shape[:2], rows, columns)
+    for n in range(len(x)):
+        for c in range(x.shape[1]):
+            for i in range(rows):
+                for j in range(columns):
+                    top, left = i * stride, j * stride
+                    y[n, c, i, j] = x[
+                        n, c, top : top + kernel_size, left : left + kernel_size
+                    ].max()
+    return y
+
+
+def max_pool2d_naive_backward(dy: Tensor, x: Tensor, kernel_size: int, stride: int) -> Tensor:
+    """Return the gradient by the input: each window's goes to its first largest number.
+
+    Shape: dy (N, C, H′, W′), x (N, C, H, W) → (N, C, H, W).
+    """
+    dx = torch.zeros_like(x)
+    for n in range(len(x)):
+        for c in range(x.shape[1]):
+            for i in range(dy.shape[2]):
+                for j in range(dy.shape[3]):
+                    top, left = i * stride, j * stride
+                    window = x[n, c, top : top + kernel_size, left : left + kernel_size]
+                    row, column = divmod(int(window.argmax()), kernel_size)
+                    dx[n, c, top + row, left + column] += dy[n, c, i, j]
+    return dx
+
+
+class MaxPool2d(Layer):
+    """Keep the largest number of each window.
+
+    Args:
+        kernel_size: height and width of the window, or one number for both.
+        stride: how far it moves; the kernel size if None.
+        padding: margin on each side, which never wins; at most half the kernel.
+
+    Shape: x (N, C, H, W) → (N, C, H′, W′).
+
+    Raises:
+        ValueError: if a setting is out of its range, ``x`` is not of that shape, or the kernel is
+            larger than the padded image.
+    """
+
+    def __init__(
+        self, kernel_size: int | Pair, stride: int | Pair | None = None, padding: int | Pair = 0
+    ) -> None:
+        super().__init__()
+        self.kernel_size = pair("kernel_size", kernel_size)
+        self.stride = pair("stride", kernel_size if stride is None else stride)
+        self.padding = pair("padding", padding, least=0)
+        if any(2 * p > k for p, k in zip(self.padding, self.kernel_size, strict=True)):
+            raise ValueError(
+                f"padding is {padding}; expected at most half of kernel_size, {kernel_size}, "
+                "or a window could lie in the margin alone"
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the largest numbers. Shape: (N, C, H, W) → (N, C, H′, W′)."""
+        if x.ndim != 4:
+            raise ValueError(f"x has shape {tuple(x.shape)}; expected (N, C, H, W)")
+        size = (x.shape[2], x.shape[3])
+        places = output_size(size, self.kernel_size, self.stride, self.padding)
+        columns = im2col(x, self.kernel_size, self.stride, self.padding, fill=-torch.inf)
+        y, winners = columns.max(2)  # (N, C, H′ · W′), of equal ones the first
+        self._kept = winners, size
+        return y.unflatten(2, places)
+
+    def backward(self, dy: Tensor) -> Tensor:
+        """Send each window's gradient to its winner. Shape: (N, C, H′, W′) → (N, C, H, W)."""
+        winners, size = self._recall()
+        count = self.kernel_size[0] * self.kernel_size[1]
+        columns = dy.new_zeros(*winners.shape[:2], count, winners.shape[2])
+        columns.scatter_(2, winners[:, :, None], dy.flatten(2)[:, :, None])
+        return col2im(columns, size, self.kernel_size, self.stride, self.padding)

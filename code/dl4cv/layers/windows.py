@@ -1,0 +1,74 @@
+"""Windows that slide over an image, laid out as the columns of a matrix, and back.
+
+Convolution and pooling do the same to every window. With all windows in one tensor that is one
+matrix product, or one maximum, instead of a loop.
+"""
+
+from torch import Tensor
+from torch.nn import functional as F
+
+Pair = tuple[int, int]
+
+
+def pair(name: str, value: int | Pair, *, least: int = 1) -> Pair:
+    """Return ``value`` for height and width.
+
+    Raises:
+        ValueError: if it is below ``least`` or not one or two integers; ``name`` says what it is.
+    """
+    both = (value, value) if isinstance(value, int) else tuple(value)
+    if len(both) != 2 or min(both) < least:
+        raise ValueError(
+            f"{name} is {value}; expected one integer of at least {least}, or two: height and width"
+        )
+    return both
+
+
+def output_size(size: Pair, kernel: Pair, stride: Pair, padding: Pair) -> Pair:
+    """Return in how many places, down and across, a window fits.
+
+    Raises:
+        ValueError: if it fits in none.
+    """
+    padded = (size[0] + 2 * padding[0], size[1] + 2 * padding[1])
+    if kernel[0] > padded[0] or kernel[1] > padded[1]:
+        raise ValueError(
+            f"kernel_size is {kernel[0]} × {kernel[1]}, larger than the image, which is "
+            f"{padded[0]} × {padded[1]} with its padding; expected a kernel that fits"
+        )
+    return ((padded[0] - kernel[0]) // stride[0] + 1, (padded[1] - kernel[1]) // stride[1] + 1)
+
+
+def pad(x: Tensor, padding: Pair, fill: float = 0.0) -> Tensor:
+    """Return images with a margin. Shape: (N, C, H, W) → (N, C, H + 2 p, W + 2 q)."""
+    down, across = padding
+    return F.pad(x, (across, across, down, down), value=fill) if down or across else x
+
+
+def im2col(x: Tensor, kernel: Pair, stride: Pair, padding: Pair, fill: float = 0.0) -> Tensor:
+    """Copy every window into a column.
+
+    Shape: x (N, C, H, W) → (N, C, h · w, H′ · W′), for a kernel of h × w and H′ × W′ places.
+    """
+    h, w = kernel
+    windows = pad(x, padding, fill).unfold(2, h, stride[0]).unfold(3, w, stride[1])
+    return windows.permute(0, 1, 4, 5, 2, 3).reshape(*x.shape[:2], h * w, -1)
+
+
+def col2im(columns: Tensor, size: Pair, kernel: Pair, stride: Pair, padding: Pair) -> Tensor:
+    """Add every column back into the places that its window was copied from.
+
+    The transpose of ``im2col``: a pixel that was copied into several windows gets their sum.
+
+    Shape: columns (N, C, h · w, H′ · W′) → (N, C, H, W), with H and W given by ``size``.
+    """
+    (h, w), (down, across) = kernel, stride
+    rows, places = output_size(size, kernel, stride, padding)
+    parts = columns.reshape(*columns.shape[:2], h, w, rows, places)
+    (p, q), (height, width) = padding, size
+    padded = columns.new_zeros(*columns.shape[:2], height + 2 * p, width + 2 * q)
+    for i in range(h):
+        for j in range(w):
+            bottom, right = i + down * rows, j + across * places
+            padded[:, :, i:bottom:down, j:right:across] += parts[:, :, i, j]
+    return padded[:, :, p : p + height, q : q + width]
