@@ -9,6 +9,12 @@ STAMP  := $(VENV)/.installed
 # most of the time. Two thousand turns are enough where the cores are ours, and end soon elsewhere.
 export GOMP_SPINCOUNT ?= 2000
 
+# glibc gives large blocks back to the system and gets them anew, page by page, at every step of a
+# training. Told to keep them, convolutions train up to a fifth faster.
+export MALLOC_MMAP_MAX_ ?= 0
+export MALLOC_TRIM_THRESHOLD_ ?= 8000000000
+export MALLOC_TOP_PAD_ ?= 67108864
+
 .DEFAULT_GOAL := help
 .PHONY: help book test data notebooks repeat smoke serve lint format sabotage browser new-chapter pins clean
 

@@ -35,7 +35,8 @@ class Variable:
         op: str = "",
         parents: Sequence[tuple[Variable, Pullback]] = (),
     ) -> None:
-        self.data = torch.as_tensor(data).detach()
+        data = torch.as_tensor(data).detach()
+        self.data = data if data.is_floating_point() else data.to(torch.get_default_dtype())
         self.grad: Tensor | None = None
         self.op = op
         self.parents = tuple(parents)
@@ -60,7 +61,7 @@ class Variable:
         gradients = {id(self): torch.ones_like(self.data)}
         for node in reversed(self.graph()):
             g = gradients.pop(id(node))
-            node.grad = g if node.grad is None else node.grad + g
+            node.grad = g.clone() if node.grad is None else node.grad + g
             for parent, pullback in node.parents:
                 # Broadcasting copied the parent; the copies' gradients add up.
                 share = pullback(g).sum_to_size(parent.data.shape)
@@ -112,7 +113,7 @@ class Variable:
 
     def relu(self) -> Variable:
         mask = self.data > 0
-        return Variable(self.data * mask, "relu", [(self, lambda g: g * mask)])
+        return Variable(self.data.clamp(min=0), "relu", [(self, lambda g: g * mask)])
 
     def sum(self, dim: int | None = None, keepdim: bool = False) -> Variable:
         value = self.data.sum() if dim is None else self.data.sum(dim, keepdim)
@@ -133,8 +134,14 @@ class Variable:
     def __sub__(self, other: Variable | float) -> Variable:
         return self + -_variable(other, like=self)
 
+    def __rsub__(self, other: float) -> Variable:
+        return -self + other
+
     def __truediv__(self, other: Variable | float) -> Variable:
         return self * _variable(other, like=self) ** -1
+
+    def __rtruediv__(self, other: float) -> Variable:
+        return other * self**-1
 
     __radd__, __rmul__ = __add__, __mul__
 

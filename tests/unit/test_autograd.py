@@ -17,7 +17,7 @@ UNARY = {
     "relu": lambda a: a.relu(),
     "power": lambda a: (a * a + 1.0) ** -0.5,
     "negate": lambda a: -a,
-    "from the left": lambda a: 2.0 * a + (1.0 + a),
+    "from the left": lambda a: 2.0 * a + (1.0 + a) - (3.0 - a) / (4.0 + 1.0 / (a * a + 1.0)),
     "all": lambda a: a.sum(),
     "rows": lambda a: a.sum(0),
     "rows, kept": lambda a: a.sum(0, keepdim=True),
@@ -54,7 +54,7 @@ def dimensions(value) -> int:
     return (value.data if isinstance(value, Variable) else value).ndim
 
 
-@settings(max_examples=150)
+@settings(max_examples=300)
 @given(steps, st.integers(0, 10**6))
 def test_gradients_equal_torchs_on_random_graphs(program, seed):
     values = [0.5 * numbers(*shape, seed=seed + i) for i, shape in enumerate(SHAPES)]
@@ -95,6 +95,23 @@ def test_a_deep_graph_does_not_run_out_of_stack():
     y.backward()
     assert x.grad is not None
     assert x.grad.item() == 1
+
+
+def test_gradients_are_of_their_own():
+    a, b = Variable(torch.ones(2)), Variable(torch.ones(2))
+    (a + b).sum().backward()
+    a.grad.zero_()
+    assert b.grad.tolist() == [1, 1]
+
+
+def test_integers_become_floats():
+    x = Variable(3)
+    (x * 0.5 + x / 2).backward()
+    assert x.grad.item() == 1
+
+
+def test_relu_of_minus_infinity_is_zero():
+    assert Variable(-torch.inf).relu().data.item() == 0
 
 
 def test_reshape_and_repr():

@@ -87,6 +87,10 @@ def test_col2im_is_the_transpose_of_im2col(shape, kernel, stride, padding):
     torch.testing.assert_close((columns * other).sum(), (x * back).sum(), **EXACT)
 
 
+def test_an_empty_batch_stays_empty():
+    assert layers.Conv2d(2, 3, 3, padding=1)(torch.zeros(0, 2, 4, 5)).shape == (0, 3, 4, 5)
+
+
 def test_im2col_equals_torchs_unfold():
     x = numbers(2, 3, 7, 5)
     columns = windows.im2col(x, (3, 2), (2, 1), (1, 1)).flatten(1, 2)
@@ -113,6 +117,8 @@ def test_im2col_equals_torchs_unfold():
         (lambda: layers.Conv2d(1, 1, 0), "kernel_size is 0; expected one integer of at least 1"),
         (lambda: layers.Conv2d(1, 1, 1, (1, 0)), r"stride is \(1, 0\); expected one integer"),
         (lambda: layers.Conv2d(1, 1, 1, padding=-1), "padding is -1; expected .* at least 0"),
+        (lambda: layers.Conv2d(1, 1, 2.5), "kernel_size is 2.5; expected one integer"),
+        (lambda: layers.Conv2d(1, 1, (2.5, 2)), r"kernel_size is \(2.5, 2\); expected one"),
         (lambda: layers.MaxPool2d((2, 2, 2)), r"kernel_size is \(2, 2, 2\); expected"),
         (lambda: layers.MaxPool2d(2, padding=2), "padding is 2; expected at most half"),
         (lambda: layers.MaxPool2d(2)(torch.ones(3, 4)), r"x has shape \(3, 4\); expected"),

@@ -44,6 +44,10 @@ def test_activations_keep_their_precision(ours):
     assert ours(torch.ones(2).double()).dtype == DOUBLE
 
 
+def test_relu_of_minus_infinity_is_zero():
+    assert layers.ReLU()(torch.tensor([-torch.inf])).item() == 0
+
+
 def test_flatten_equals_torchs():
     assert_same(layers.Flatten(), nn.Flatten(), numbers(3, 2, 4, 5))
 
@@ -116,8 +120,9 @@ def test_the_bridge_gives_the_gradients_of_backward():
 def test_the_bridge_works_for_data_without_gradient_and_under_autocast():
     chain = mlp([6, 4, 3])
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        scores = layers.apply(chain, numbers(2, 6).float())
-    scores.sum().backward()
+        scores = layers.apply(chain, numbers(2, 6).to(torch.bfloat16))
+        scores.sum().backward()
+    assert scores.dtype == torch.float32
     assert all(p.grad is not None and p.grad.dtype == torch.float32 for p in chain.parameters())
 
 

@@ -51,13 +51,27 @@ def test_bf16_is_fast_where_the_processor_multiplies_it(monkeypatch, amx, avx512
     assert not runtime.has_fast_bf16(torch.device("meta"))
 
 
-@pytest.mark.parametrize("fast", [True, False])
-def test_channels_last_exactly_where_bf16_is_fast(monkeypatch, fast):
+@pytest.mark.parametrize(
+    ("kind", "fast", "last"),
+    [
+        ("cpu", False, True),
+        ("cpu", True, True),
+        ("cuda", True, True),
+        ("cuda", False, False),
+        ("mps", False, False),
+    ],
+)
+def test_images_lie_channels_last_on_cpus_and_where_bf16_is_fast(monkeypatch, kind, fast, last):
     monkeypatch.setattr(runtime, "has_fast_bf16", lambda on: fast)
+    layout = runtime.image_layout(torch.device(kind))
+    assert layout is (torch.channels_last if last else torch.preserve_format)
+
+
+def test_convolutions_are_laid_out_as_images_are():
     convolution = torch.nn.Conv2d(3, 8, 3)
     convolution.register_buffer("film", torch.zeros(2, 5, 3, 8, 8))
     convolution = runtime.to_fast_layout(convolution, torch.device("cpu"))
-    assert convolution.weight.is_contiguous(memory_format=torch.channels_last) == fast
+    assert convolution.weight.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_cache_dir_moves(monkeypatch, tmp_path):

@@ -69,7 +69,7 @@ def smoke(root: Path = ROOT) -> None:
     environment = os.environ | {"DL4CV_BUDGET": budgets.Budget.SMOKE}
     for chapter in chapters(root):
         made = execute(chapter, lambda done, total: None, environment)
-        print(f"{chapter.name:<16}runs, {made.seconds:5.1f} s", flush=True)
+        print(f"{chapter.name:<20}runs, {made.seconds:5.1f} s", flush=True)
 
 
 def claims_of(chapter: Chapter, notebook: nbformat.NotebookNode) -> list[dict]:
@@ -110,11 +110,11 @@ def _sphinx(root: Path) -> None:
 def _summary(
     reports: dict[str, ChapterReport], claims: list[dict], executed: float, total: float, page: Path
 ) -> None:
-    print(f"\n{'chapter':<16}{'state':<10}{'seconds':>8}{'peak MiB':>10}  claims")
+    print(f"\n{'chapter':<20}{'state':<10}{'seconds':>8}{'peak MiB':>10}  claims")
     for name, report in reports.items():
         mine = [claim for claim in claims if claim["chapter"] == name]
         held = f"{sum(claim['holds'] for claim in mine)} of {len(mine)} hold" if mine else ""
-        print(f"{name:<16}{report.state:<10}{report.seconds:>8.1f}{report.peak_mib:>10.0f}  {held}")
+        print(f"{name:<20}{report.state:<10}{report.seconds:>8.1f}{report.peak_mib:>10.0f}  {held}")
     runs = [
         line for report in reports.values() if report.state == "executed" for line in report.runs
     ]

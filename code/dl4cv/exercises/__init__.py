@@ -89,6 +89,19 @@ def normal(*shape: int, seed: int) -> torch.Tensor:
     return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
 
+def pullback(
+    f: Callable[..., torch.Tensor], *inputs: torch.Tensor, dy: torch.Tensor
+) -> tuple[torch.Tensor, ...]:
+    """Return the result of ``f`` for a case and its gradients by the inputs, by autograd.
+
+    Rounded to eight decimals, since the page prints them and processors differ in the sixteenth.
+    """
+    leaves = [tensor.clone().requires_grad_() for tensor in inputs]
+    result = f(*leaves)
+    gradients = torch.autograd.grad(result, leaves, dy)
+    return tuple(t.detach().round(decimals=8) for t in (result, *gradients))
+
+
 def find(name: str) -> Exercise:
     """Return the exercise called ``chapter/exercise``.
 

@@ -17,7 +17,7 @@ class ReLU(Layer):
     def forward(self, x: Tensor) -> Tensor:
         """Return ``x`` where it is above 0, else 0."""
         self._kept = x > 0
-        return x * self._kept
+        return x.clamp(min=0)
 
     def backward(self, dy: Tensor) -> Tensor:
         """Let the gradient through where ``x`` was above 0."""

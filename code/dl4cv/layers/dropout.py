@@ -26,7 +26,7 @@ class Dropout(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return what is left of ``x``, of any shape."""
-        self._kept = torch.ones_like(x)
+        self._kept = 1.0
         if self.training:
             self._kept = (torch.rand_like(x) >= self.p).to(x.dtype) / (1 - self.p)
         return x * self._kept

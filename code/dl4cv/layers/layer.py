@@ -101,8 +101,9 @@ class _Bridge(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, _: Tensor, net: Any) -> Tensor:
         ctx.net = net
         with torch.autocast(x.device.type, enabled=False):
-            return net(x)
+            return net(x.float() if x.dtype is torch.bfloat16 else x)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return ctx.net.backward(gradients[0]), None, None
+        with torch.autocast(gradients[0].device.type, enabled=False):
+            return ctx.net.backward(gradients[0]), None, None

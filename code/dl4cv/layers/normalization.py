@@ -11,13 +11,13 @@ from dl4cv.layers.layer import Layer, add_gradient, parameter
 
 
 def standardize(x: Tensor, dims: tuple[int, ...], eps: float) -> tuple[Tensor, Tensor]:
-    """Return ``x`` with mean 0 and variance 1 over ``dims``, and one over its deviation there.
+    """Return ``x`` with mean 0 and, but for ``eps``, variance 1 over ``dims``, and 1 / σ.
 
-    Shape: x of any shape → x̂ of the same shape, and 1/σ, whose ``dims`` have size 1.
+    Shape: x of any shape → x̂ of the same shape, and 1 / σ, whose ``dims`` have size 1.
     """
-    centred = x - x.mean(dims, keepdim=True)
-    inverse = (centred.square().mean(dims, keepdim=True) + eps).rsqrt()  # 1 / σ
-    return centred * inverse, inverse
+    variance, mean = torch.var_mean(x, dims, correction=0, keepdim=True)
+    inverse = (variance + eps).rsqrt()  # 1 / σ
+    return (x - mean) * inverse, inverse
 
 
 def standardize_backward(
@@ -26,7 +26,8 @@ def standardize_backward(
     """Return the gradient by what was standardised.
 
     Every x̂ depends on every x through mean and deviation. What is left of a gradient has no part
-    along a constant and none along x̂, since neither a shift nor a stretch of x changes x̂.
+    along a constant and, but for ``eps``, none along x̂: neither a shift nor a stretch of x changes
+    x̂.
 
     Source: Ioffe and Szegedy (2015), section 3, gathered into one formula.
     """
@@ -66,10 +67,10 @@ class _BatchNorm(Layer):
         Raises:
             ValueError: if ``x`` has another shape, or one number a channel in training.
         """
-        count = self._check(x)
+        self._check(x)
         if self.training:
             x_hat, inverse = standardize(x, self._dims, self.eps)
-            self._update(x, inverse, count)
+            self._update(x)
         else:
             inverse = self._spread((self.running_var + self.eps).rsqrt())
             x_hat = (x - self._spread(self.running_mean)) * inverse
@@ -86,10 +87,10 @@ class _BatchNorm(Layer):
             return standardize_backward(dx_hat, x_hat, inverse, self._dims)
         return dx_hat * inverse  # mean and deviation were constants
 
-    def _update(self, x: Tensor, inverse: Tensor, count: int) -> None:
-        """Move the running statistics towards the batch's."""
-        variance = (inverse**-2 - self.eps).flatten() * count / (count - 1)  # unbiased, as torch's
-        self.running_mean.lerp_(x.mean(self._dims), self.momentum)
+    def _update(self, x: Tensor) -> None:
+        """Move the running statistics towards the batch's; the variance is the unbiased one."""
+        variance, mean = torch.var_mean(x, self._dims, correction=1)
+        self.running_mean.lerp_(mean, self.momentum)
         self.running_var.lerp_(variance, self.momentum)
         self.num_batches_tracked += 1
 
@@ -97,8 +98,7 @@ class _BatchNorm(Layer):
         """Return numbers of shape (C,) so that they meet the channels of ``x``."""
         return per_channel.view(-1, *[1] * (len(self._dims) - 1))
 
-    def _check(self, x: Tensor) -> int:
-        """Return how many numbers each channel has, after a look at the shape."""
+    def _check(self, x: Tensor) -> None:
         if x.ndim != len(self._dims) + 1 or x.shape[1] != self.num_features:
             raise ValueError(
                 f"x has shape {tuple(x.shape)}; expected {self._form} with C = {self.num_features}"
@@ -109,7 +109,6 @@ class _BatchNorm(Layer):
                 f"x has shape {tuple(x.shape)}, {count} number a channel; expected at least 2, "
                 "since one number has no variance (call eval() to use the running statistics)"
             )
-        return count
 
 
 class BatchNorm1d(_BatchNorm):
@@ -200,7 +199,7 @@ class GroupNorm(Layer):
 
     Shape: x (N, C, …) → the same; ``weight`` and ``bias`` (C,).
     Raises: ValueError if the groups do not divide the channels, or ``x`` has others.
-    Source: Wu and He (2018), equations 1 and 2.
+    Source: Wu and He (2018), equation 7.
     """
 
     def __init__(

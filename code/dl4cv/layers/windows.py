@@ -16,8 +16,8 @@ def pair(name: str, value: int | Pair, *, least: int = 1) -> Pair:
     Raises:
         ValueError: if it is below ``least`` or not one or two integers; ``name`` says what it is.
     """
-    both = (value, value) if isinstance(value, int) else tuple(value)
-    if len(both) != 2 or min(both) < least:
+    both = value if isinstance(value, tuple) else (value, value)
+    if len(both) != 2 or not all(isinstance(v, int) and v >= least for v in both):
         raise ValueError(
             f"{name} is {value}; expected one integer of at least {least}, or two: height and width"
         )
@@ -52,7 +52,7 @@ def im2col(x: Tensor, kernel: Pair, stride: Pair, padding: Pair, fill: float = 0
     """
     h, w = kernel
     windows = pad(x, padding, fill).unfold(2, h, stride[0]).unfold(3, w, stride[1])
-    return windows.permute(0, 1, 4, 5, 2, 3).reshape(*x.shape[:2], h * w, -1)
+    return windows.permute(0, 1, 4, 5, 2, 3).flatten(4).flatten(2, 3)
 
 
 def col2im(columns: Tensor, size: Pair, kernel: Pair, stride: Pair, padding: Pair) -> Tensor:

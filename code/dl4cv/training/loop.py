@@ -205,6 +205,5 @@ def install(model: nn.Module, optimizer: Any, weights: Mapping[str, Tensor], sta
 
 def _placed(tensor: Tensor, on: torch.device) -> Tensor:
     """Return ``tensor`` on the device, images in the layout of the model's convolutions."""
-    images = tensor.ndim == 4 and runtime.has_fast_bf16(on)
-    layout = torch.channels_last if images else torch.preserve_format
+    layout = runtime.image_layout(on) if tensor.ndim == 4 else torch.preserve_format
     return tensor.to(on, memory_format=layout, non_blocking=True)
