@@ -90,7 +90,7 @@ class Variable:
     def __mul__(self, other: Variable | float) -> Variable:
         other = _variable(other, like=self)
         parents = [(self, lambda g: g * other.data), (other, lambda g: g * self.data)]
-        return Variable(self.data * other.data, "×", parents)
+        return Variable(self.data * other.data, "*", parents)
 
     def __matmul__(self, other: Variable) -> Variable:
         parents = [(self, lambda g: g @ other.data.T), (other, lambda g: self.data.T @ g)]

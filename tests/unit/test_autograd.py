@@ -119,7 +119,7 @@ def test_reshape_and_repr():
     y = x.reshape(2, 3)
     (y * y).sum().backward()
     assert torch.equal(x.grad, 2 * torch.arange(6.0))
-    assert repr(Variable(2.0) * 3) == "Variable(6.0, by ×)"
+    assert repr(Variable(2.0) * 3) == "Variable(6.0, by *)"
     assert repr(Variable(2.0)) == "Variable(2.0)"
 
 
@@ -136,9 +136,9 @@ def test_a_drawing_shows_names_values_and_gradients():
     y.backward()
     figure = plotting.draw_graph(y, {x: "x", w: "w"})
     shown = [text.get_text() for text in figure.axes[0].texts]
-    assert {"x = 2\n", "w = 3\n", "× = 3\n", "sum = 6\n"} <= set(shown)
+    assert {"x = 2\n", "w = 3\n", "* = 3\n", "sum = 6\n"} <= set(shown)
     assert {"\n3", "\n1"} <= set(shown)
     places = {t.get_text(): t.get_position() for t in figure.axes[0].texts}
-    assert places["x = 2\n"][1] > places["× = 3\n"][1] > places["sum = 6\n"][1]
+    assert places["x = 2\n"][1] > places["* = 3\n"][1] > places["sum = 6\n"][1]
     assert abs(places["x = 2\n"][0] - places["w = 3\n"][0]) >= 1
     plt.close(figure)

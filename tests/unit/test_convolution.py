@@ -83,7 +83,7 @@ def test_col2im_is_the_transpose_of_im2col(shape, kernel, stride, padding):
     x, setting = numbers(*shape), (both(kernel), both(stride), both(padding))
     columns = windows.im2col(x, *setting)
     other = numbers(*columns.shape, seed=1)
-    back = windows.col2im(other, (shape[2], shape[3]), *setting)
+    back = windows.col2im(other, x.shape, *setting)
     torch.testing.assert_close((columns * other).sum(), (x * back).sum(), **EXACT)
 
 
@@ -93,8 +93,9 @@ def test_an_empty_batch_stays_empty():
 
 def test_im2col_equals_torchs_unfold():
     x = numbers(2, 3, 7, 5)
-    columns = windows.im2col(x, (3, 2), (2, 1), (1, 1)).flatten(1, 2)
-    torch.testing.assert_close(columns, F.unfold(x, (3, 2), 1, (1, 1), (2, 1)), **EXACT)
+    columns = windows.im2col(x, (3, 2), (2, 1), (1, 1)).flatten(0, 1).view(18, 2, -1)
+    expected = F.unfold(x, (3, 2), 1, (1, 1), (2, 1))  # (2, 18, H′ · W′)
+    torch.testing.assert_close(columns.transpose(0, 1), expected, **EXACT)
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ def test_what_is_wrong_is_named(make, message):
 def test_a_constant_channel_has_variance_zero():
     layer = layers.BatchNorm1d(1, momentum=1.0)
     layer(torch.full((8, 1), 0.1))
-    assert layer.running_var.item() == 0
+    assert 0 <= layer.running_var.item() < 1e-12
 
 
 def test_one_example_is_enough_once_trained():

@@ -116,21 +116,19 @@ class Conv2d(Layer):
             )
         size = (x.shape[2], x.shape[3])
         places = output_size(size, self.kernel_size, self.stride, self.padding)
-        columns = im2col(x, self.kernel_size, self.stride, self.padding).flatten(1, 2)
-        self._kept = columns, size  # (N, C · h · w, H′ · W′)
-        y = self.weight.flatten(1) @ columns  # (F, C · h · w) @ … = (N, F, H′ · W′)
+        columns = im2col(x, self.kernel_size, self.stride, self.padding).flatten(0, 1)
+        self._kept = columns, x.shape  # (C · h · w, N · H′ · W′)
+        y = self.weight.flatten(1) @ columns  # (F, C · h · w) @ … = (F, N · H′ · W′)
         if self.bias is not None:
             y = y + self.bias[:, None]
-        return y.unflatten(2, places)
+        return y.view(len(y), len(x), *places).transpose(0, 1)
 
     def backward(self, dy: Tensor) -> Tensor:
         """Return the gradient by the input. Shape: (N, F, H′, W′) → (N, C, H, W)."""
-        columns, size = self._recall()
-        dy = dy.flatten(2)  # (N, F, H′ · W′)
-        dweight = (dy @ columns.mT).sum(0)  # (F, C · h · w)
-        add_gradient(self.weight, dweight.view_as(self.weight))
+        columns, shape = self._recall()
+        dy = dy.transpose(0, 1).flatten(1)  # (F, N · H′ · W′)
+        add_gradient(self.weight, (dy @ columns.T).view(self.weight.shape))
         if self.bias is not None:
-            add_gradient(self.bias, dy.sum((0, 2)))
-        dcolumns = self.weight.flatten(1).T @ dy  # (N, C · h · w, H′ · W′)
-        dcolumns = dcolumns.unflatten(1, (self.weight.shape[1], -1))
-        return col2im(dcolumns, size, self.kernel_size, self.stride, self.padding)
+            add_gradient(self.bias, dy.sum(1))
+        dcolumns = self.weight.flatten(1).T @ dy  # (C · h · w, N · H′ · W′)
+        return col2im(dcolumns, shape, self.kernel_size, self.stride, self.padding)

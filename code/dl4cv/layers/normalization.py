@@ -10,13 +10,15 @@ from torch import Tensor
 from dl4cv.layers.layer import Layer, add_gradient, parameter
 
 
-def standardize(x: Tensor, dims: tuple[int, ...], eps: float) -> tuple[Tensor, Tensor]:
-    """Return ``x`` with mean 0 and, but for ``eps``, variance 1 over ``dims``, and 1 / σ.
+def moments(x: Tensor, dims: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """Return mean and (biased) variance of ``x`` over ``dims``, which have size 1 in both."""
+    mean = x.mean(dims, keepdim=True)
+    return mean, (x - mean).square().mean(dims, keepdim=True)
 
-    Shape: x of any shape → x̂ of the same shape, and 1 / σ, whose ``dims`` have size 1.
-    """
-    variance, mean = torch.var_mean(x, dims, correction=0, keepdim=True)
-    inverse = (variance + eps).rsqrt()  # 1 / σ
+
+def standardize(x: Tensor, mean: Tensor, variance: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """Return x̂ = (x − μ) / σ and 1 / σ, with σ² the variance plus ``eps``."""
+    inverse = (variance + eps).rsqrt()
     return (x - mean) * inverse, inverse
 
 
@@ -69,11 +71,11 @@ class _BatchNorm(Layer):
         """
         self._check(x)
         if self.training:
-            x_hat, inverse = standardize(x, self._dims, self.eps)
-            self._update(x)
+            mean, variance = moments(x, self._dims)
+            self._update(mean, variance, x.numel() // self.num_features)
         else:
-            inverse = self._spread((self.running_var + self.eps).rsqrt())
-            x_hat = (x - self._spread(self.running_mean)) * inverse
+            mean, variance = self._spread(self.running_mean), self._spread(self.running_var)
+        x_hat, inverse = standardize(x, mean, variance, self.eps)
         self._kept = x_hat, inverse, self.training
         return self._spread(self.weight) * x_hat + self._spread(self.bias)
 
@@ -87,11 +89,11 @@ class _BatchNorm(Layer):
             return standardize_backward(dx_hat, x_hat, inverse, self._dims)
         return dx_hat * inverse  # mean and deviation were constants
 
-    def _update(self, x: Tensor) -> None:
-        """Move the running statistics towards the batch's; the variance is the unbiased one."""
-        variance, mean = torch.var_mean(x, self._dims, correction=1)
-        self.running_mean.lerp_(mean, self.momentum)
-        self.running_var.lerp_(variance, self.momentum)
+    def _update(self, mean: Tensor, variance: Tensor, count: int) -> None:
+        """Move the running statistics towards those of ``count`` numbers a channel."""
+        unbiased = variance * count / (count - 1)
+        self.running_mean.lerp_(mean.flatten(), self.momentum)
+        self.running_var.lerp_(unbiased.flatten(), self.momentum)
         self.num_batches_tracked += 1
 
     def _spread(self, per_channel: Tensor) -> Tensor:
@@ -175,7 +177,7 @@ class LayerNorm(Layer):
                 f"{self.normalized_shape}"
             )
         dims = tuple(range(-len(self.normalized_shape), 0))
-        x_hat, inverse = standardize(x, dims, self.eps)
+        x_hat, inverse = standardize(x, *moments(x, dims), self.eps)
         self._kept = x_hat, inverse, dims
         return self.weight * x_hat + self.bias
 
@@ -223,7 +225,8 @@ class GroupNorm(Layer):
         """Return ``x``, normalised, scaled and shifted, of the same shape."""
         if x.ndim < 2 or x.shape[1] != self.num_channels:
             raise ValueError(f"x has shape {tuple(x.shape)}; expected (N, {self.num_channels}, …)")
-        groups, inverse = standardize(x.reshape(len(x), self.num_groups, -1), (2,), self.eps)
+        groups = x.reshape(len(x), self.num_groups, -1)
+        groups, inverse = standardize(groups, *moments(groups, (2,)), self.eps)
         self._kept = groups, inverse
         spread = (-1, *[1] * (x.ndim - 2))
         return self.weight.view(spread) * groups.view(x.shape) + self.bias.view(spread)

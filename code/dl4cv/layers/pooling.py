@@ -76,14 +76,14 @@ class MaxPool2d(Layer):
         size = (x.shape[2], x.shape[3])
         places = output_size(size, self.kernel_size, self.stride, self.padding)
         columns = im2col(x, self.kernel_size, self.stride, self.padding, fill=-torch.inf)
-        y, winners = columns.max(2)  # (N, C, H′ · W′), of equal ones the first
-        self._kept = winners, size
-        return y.unflatten(2, places)
+        y, winners = columns.max(1)  # (C, N · H′ · W′), of equal ones the first
+        self._kept = winners, x.shape
+        return y.view(len(y), len(x), *places).transpose(0, 1)
 
     def backward(self, dy: Tensor) -> Tensor:
         """Send each window's gradient to its winner. Shape: (N, C, H′, W′) → (N, C, H, W)."""
-        winners, size = self._recall()
-        count = self.kernel_size[0] * self.kernel_size[1]
-        columns = dy.new_zeros(*winners.shape[:2], count, winners.shape[2])
-        columns.scatter_(2, winners[:, :, None], dy.flatten(2)[:, :, None])
-        return col2im(columns, size, self.kernel_size, self.stride, self.padding)
+        winners, shape = self._recall()
+        window = self.kernel_size[0] * self.kernel_size[1]
+        columns = dy.new_zeros(len(winners), window, winners.shape[1])
+        columns.scatter_(1, winners[:, None], dy.transpose(0, 1).flatten(1)[:, None])
+        return col2im(columns, shape, self.kernel_size, self.stride, self.padding)

@@ -1,9 +1,10 @@
 """Windows that slide over an image, laid out as the columns of a matrix, and back.
 
-Convolution and pooling do the same to every window. With all windows in one tensor that is one
-matrix product, or one maximum, instead of a loop.
+Convolution and pooling do the same to every window. With all windows of a batch in one matrix that
+is one product, or one maximum, instead of a loop.
 """
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -46,29 +47,29 @@ def pad(x: Tensor, padding: Pair, fill: float = 0.0) -> Tensor:
 
 
 def im2col(x: Tensor, kernel: Pair, stride: Pair, padding: Pair, fill: float = 0.0) -> Tensor:
-    """Copy every window into a column.
+    """Copy every window of every image into a column.
 
-    Shape: x (N, C, H, W) → (N, C, h · w, H′ · W′), for a kernel of h × w and H′ × W′ places.
+    Shape: x (N, C, H, W) → (C, h · w, N · H′ · W′), for a kernel of h × w and H′ × W′ places.
     """
-    h, w = kernel
-    windows = pad(x, padding, fill).unfold(2, h, stride[0]).unfold(3, w, stride[1])
-    return windows.permute(0, 1, 4, 5, 2, 3).flatten(4).flatten(2, 3)
+    (h, w), (down, across) = kernel, stride
+    windows = pad(x, padding, fill).unfold(2, h, down).unfold(3, w, across)  # (N, C, H′, W′, h, w)
+    return windows.permute(1, 4, 5, 0, 2, 3).flatten(3).flatten(1, 2)
 
 
-def col2im(columns: Tensor, size: Pair, kernel: Pair, stride: Pair, padding: Pair) -> Tensor:
+def col2im(columns: Tensor, shape: torch.Size, kernel: Pair, stride: Pair, padding: Pair) -> Tensor:
     """Add every column back into the places that its window was copied from.
 
     The transpose of ``im2col``: a pixel that was copied into several windows gets their sum.
 
-    Shape: columns (N, C, h · w, H′ · W′) → (N, C, H, W), with H and W given by ``size``.
+    Shape: columns (C, h · w, N · H′ · W′) → ``shape``, which is (N, C, H, W).
     """
-    (h, w), (down, across) = kernel, stride
-    rows, places = output_size(size, kernel, stride, padding)
-    parts = columns.reshape(*columns.shape[:2], h, w, rows, places)
-    (p, q), (height, width) = padding, size
-    padded = columns.new_zeros(*columns.shape[:2], height + 2 * p, width + 2 * q)
+    count, channels, height, width = shape
+    (h, w), (down, across), (p, q) = kernel, stride, padding
+    rows, places = output_size((height, width), kernel, stride, padding)
+    parts = columns.view(channels, h, w, count, rows, places)
+    padded = columns.new_zeros(channels, count, height + 2 * p, width + 2 * q)
     for i in range(h):
         for j in range(w):
             bottom, right = i + down * rows, j + across * places
-            padded[:, :, i:bottom:down, j:right:across] += parts[:, :, i, j]
-    return padded[:, :, p : p + height, q : q + width]
+            padded[:, :, i:bottom:down, j:right:across] += parts[:, i, j]
+    return padded[:, :, p : p + height, q : q + width].transpose(0, 1)

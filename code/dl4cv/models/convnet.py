@@ -26,18 +26,18 @@ def three_layers(
 
 
 def deep(
-    widths: Sequence[int] = (16, 32, 32, 64, 64),
+    widths: Sequence[int] = (16, 32, 48),
     *,
     normalize: bool = True,
     generator: torch.Generator | None = None,
 ) -> layers.Sequential:
     """Return a stack of convolutions for grey images of 28 × 28 pixels.
 
-    The first convolution moves by two pixels; a pooling follows the third, so that the maps have
-    14 × 14 places and then 7 × 7.
+    The first convolution moves by two pixels, and a pooling follows the second: the maps have
+    14 × 14 places, then 7 × 7.
 
     Args:
-        widths: the channels of each convolution.
+        widths: the channels of each convolution, at least two.
         normalize: whether batch normalisation follows each convolution.
         generator: draws the first weights; the global one if None.
 
@@ -46,18 +46,16 @@ def deep(
     net, channels = layers.Sequential(), 1
     for i, width in enumerate(widths):
         kernel, stride = (5, 2) if i == 0 else (3, 1)
+        bias = not normalize  # a normalisation would take it out again
         net.append(
-            layers.Conv2d(
-                channels, width, kernel, stride, kernel // 2, not normalize, generator=generator
-            )
+            layers.Conv2d(channels, width, kernel, stride, kernel // 2, bias, generator=generator)
         )
         if normalize:
             net.append(layers.BatchNorm2d(width))
         net.append(layers.ReLU())
-        if i == 2:
+        if i == 1:
             net.append(layers.MaxPool2d(2))
         channels = width
-    side = 7 if len(widths) > 2 else 14
     net.append(layers.Flatten())
-    net.append(layers.Linear(channels * side * side, 10, generator=generator))
+    net.append(layers.Linear(channels * 7 * 7, 10, generator=generator))
     return net
