@@ -109,8 +109,7 @@ def load(name: str = "efficientnet_lite0") -> ImageNet:
     network = NETWORKS[name]
     net = _architecture(network)
     _install(net, _read(network), name)
-    net = runtime.to_fast_layout(ImageNet(network, net), runtime.device())
-    return net.eval().requires_grad_(False)
+    return ImageNet(network, net).to(runtime.device()).eval().requires_grad_(False)
 
 
 def _read(network: Network) -> dict[str, Tensor]:
