@@ -53,11 +53,7 @@ class Variable:
         Raises:
             ValueError: if this variable is not a single number.
         """
-        if self.data.numel() != 1:
-            raise ValueError(
-                f"backward needs a single number, this is of shape {tuple(self.data.shape)}; "
-                "sum it first"
-            )
+        self._check_that_it_is_a_number()
         gradients = {id(self): torch.ones_like(self.data)}
         for node in reversed(self.graph()):
             g = gradients.pop(id(node))
@@ -65,11 +61,12 @@ class Variable:
             for parent, pullback in node.parents:
                 # Broadcasting copied the parent; the copies' gradients add up.
                 share = pullback(g).sum_to_size(parent.data.shape)
-                before = gradients.get(id(parent))
-                gradients[id(parent)] = share if before is None else before + share
+                if id(parent) in gradients:
+                    share = gradients[id(parent)] + share
+                gradients[id(parent)] = share
 
     def graph(self) -> list[Variable]:
-        """Return this variable and all it was made from, each after what it was made from."""
+        """Return all nodes, each after everything that it was made from."""
         order: list[Variable] = []
         seen: set[int] = set()
         stack: list[tuple[Variable, bool]] = [(self, False)]
@@ -79,17 +76,21 @@ class Variable:
                 order.append(node)
             elif id(node) not in seen:
                 seen.add(id(node))
-                stack.append((node, True))
+                stack.append((node, True))  # once its parents are in
                 stack += [(parent, False) for parent, _ in node.parents]
         return order
 
     def __add__(self, other: Variable | float) -> Variable:
         other = _variable(other, like=self)
-        return Variable(self.data + other.data, "+", [(self, lambda g: g), (other, lambda g: g)])
+        parents = [(self, lambda g: g), (other, lambda g: g)]
+        return Variable(self.data + other.data, "+", parents)
 
     def __mul__(self, other: Variable | float) -> Variable:
         other = _variable(other, like=self)
-        parents = [(self, lambda g: g * other.data), (other, lambda g: g * self.data)]
+        parents = [
+            (self, lambda g: g * other.data),
+            (other, lambda g: g * self.data),
+        ]
         return Variable(self.data * other.data, "*", parents)
 
     def __matmul__(self, other: Variable) -> Variable:
@@ -144,6 +145,13 @@ class Variable:
         return other * self**-1
 
     __radd__, __rmul__ = __add__, __mul__
+
+    def _check_that_it_is_a_number(self) -> None:
+        if self.data.numel() != 1:
+            raise ValueError(
+                f"backward needs a single number, this is of shape {tuple(self.data.shape)}; "
+                "sum it first"
+            )
 
 
 def _variable(value: Variable | float, like: Variable) -> Variable:

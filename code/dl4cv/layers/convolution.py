@@ -17,18 +17,17 @@ def conv2d_naive(x: Tensor, weight: Tensor, bias: Tensor, stride: int, padding: 
     Shape: x (N, C, H, W), weight (F, C, h, w), bias (F,) → (N, F, H′, W′).
     Raises: ValueError if the kernel is larger than the padded image.
     """
-    h, w = weight.shape[2:]
-    rows, columns = output_size(
-        (x.shape[2], x.shape[3]), (h, w), (stride, stride), (padding, padding)
-    )
+    (N, _, H, W), (F, _, h, w) = x.shape, weight.shape
+    high, wide = output_size((H, W), (h, w), (stride, stride), (padding, padding))
     padded = pad(x, (padding, padding))
-    y = x.new_zeros(len(x), len(weight), rows, columns)
-    for n in range(len(x)):
-        for f in range(len(weight)):
-            for i in range(rows):
-                for j in range(columns):
-                    top, left = i * stride, j * stride
-                    window = padded[n, :, top : top + h, left : left + w]  # (C, h, w)
+    y = x.new_zeros(N, F, high, wide)
+    for n in range(N):
+        for f in range(F):
+            for i in range(high):
+                for j in range(wide):
+                    rows = slice(i * stride, i * stride + h)
+                    columns = slice(j * stride, j * stride + w)
+                    window = padded[n, :, rows, columns]  # (C, h, w)
                     y[n, f, i, j] = (window * weight[f]).sum() + bias[f]
     return y
 
@@ -36,29 +35,26 @@ def conv2d_naive(x: Tensor, weight: Tensor, bias: Tensor, stride: int, padding: 
 def conv2d_naive_backward(
     dy: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the gradients by input, weight and bias: the loops of ``conv2d_naive`` once more.
+    """Return the gradients by input, weight and bias, by the same loops.
 
     Shape: dy (N, F, H′, W′) → (N, C, H, W), (F, C, h, w), (F,).
     """
-    h, w = weight.shape[2:]
+    (N, F, high, wide), (h, w) = dy.shape, weight.shape[2:]
     padded = pad(x, (padding, padding))
-    dpadded, dweight, dbias = (
-        torch.zeros_like(padded),
-        torch.zeros_like(weight),
-        weight.new_zeros(len(weight)),
-    )
-    for n in range(len(x)):
-        for f in range(len(weight)):
-            for i in range(dy.shape[2]):
-                for j in range(dy.shape[3]):
+    dx, dweight = torch.zeros_like(padded), torch.zeros_like(weight)
+    dbias = weight.new_zeros(F)
+    for n in range(N):
+        for f in range(F):
+            for i in range(high):
+                for j in range(wide):
                     g = dy[n, f, i, j]
                     rows = slice(i * stride, i * stride + h)
                     columns = slice(j * stride, j * stride + w)
-                    dpadded[n, :, rows, columns] += g * weight[f]
+                    dx[n, :, rows, columns] += g * weight[f]
                     dweight[f] += g * padded[n, :, rows, columns]
                     dbias[f] += g
-    height, width = x.shape[2:]
-    return dpadded[:, :, padding : padding + height, padding : padding + width], dweight, dbias
+    H, W = x.shape[2:]  # of the margin's gradient nobody has any use
+    return dx[:, :, padding : padding + H, padding : padding + W], dweight, dbias
 
 
 class Conv2d(Layer):
@@ -110,25 +106,31 @@ class Conv2d(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the filters' answers. Shape: (N, C, H, W) → (N, F, H′, W′)."""
-        if x.ndim != 4 or x.shape[1] != self.weight.shape[1]:
-            raise ValueError(
-                f"x has shape {tuple(x.shape)}; expected (N, {self.weight.shape[1]}, H, W)"
-            )
-        size = (x.shape[2], x.shape[3])
-        places = output_size(size, self.kernel_size, self.stride, self.padding)
-        columns = im2col(x, self.kernel_size, self.stride, self.padding).flatten(0, 1)
-        self._kept = columns, x.shape  # (C · h · w, N · H′ · W′)
-        y = self.weight.flatten(1) @ columns  # (F, C · h · w) @ … = (F, N · H′ · W′)
+        places = self._places(x)  # H′, W′
+        columns = im2col(x, self.kernel_size, self.stride, self.padding)
+        columns = columns.flatten(0, 1)  # (C · h · w, N · H′ · W′)
+        self._kept = columns, x.shape
+        y = self.weight.flatten(1) @ columns  # (F, N · H′ · W′)
         if self.bias is not None:
             y = y + self.bias[:, None]
-        return y.view(len(y), len(x), *places).transpose(0, 1)
+        y = y.view(len(y), len(x), *places)  # (F, N, H′, W′)
+        return y.transpose(0, 1)
 
     def backward(self, dy: Tensor) -> Tensor:
-        """Return the gradient by the input. Shape: (N, F, H′, W′) → (N, C, H, W)."""
+        """Return the gradient by the input. Shape: as y → as x."""
         columns, shape = self._recall()
         dy = dy.transpose(0, 1).flatten(1)  # (F, N · H′ · W′)
-        add_gradient(self.weight, (dy @ columns.T).view(self.weight.shape))
+        dweight = dy @ columns.T  # (F, C · h · w)
+        add_gradient(self.weight, dweight.view(self.weight.shape))
         if self.bias is not None:
             add_gradient(self.bias, dy.sum(1))
-        dcolumns = self.weight.flatten(1).T @ dy  # (C · h · w, N · H′ · W′)
+        dcolumns = self.weight.flatten(1).T @ dy
         return col2im(dcolumns, shape, self.kernel_size, self.stride, self.padding)
+
+    def _places(self, x: Tensor) -> Pair:
+        """Return H′ and W′, after a look at the shape of ``x``."""
+        channels = self.weight.shape[1]
+        if x.ndim != 4 or x.shape[1] != channels:
+            raise ValueError(f"x has shape {tuple(x.shape)}; expected (N, {channels}, H, W)")
+        size = (x.shape[2], x.shape[3])
+        return output_size(size, self.kernel_size, self.stride, self.padding)

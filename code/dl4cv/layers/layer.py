@@ -53,10 +53,14 @@ class Layer(nn.Module):
 class Sequential(nn.Sequential):
     """Layers one after another; ``torch.nn.Sequential`` with a way back."""
 
+    def layers(self) -> list[Layer]:
+        """Return the layers, the first first."""
+        return cast(list[Layer], list(self))
+
     def backward(self, dy: Tensor) -> Tensor:
-        """Return the gradient by the input: the chain rule, from the last layer to the first."""
-        for layer in reversed(list(self)):
-            dy = cast(Layer, layer).backward(dy)
+        """Return the gradient by the input: the chain rule, layer by layer."""
+        for layer in reversed(self.layers()):
+            dy = layer.backward(dy)
         return dy
 
 

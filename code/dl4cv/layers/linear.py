@@ -45,8 +45,7 @@ class Linear(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the weighted sums. Shape: (N, D) → (N, K)."""
-        if x.ndim != 2 or x.shape[1] != self.weight.shape[1]:
-            raise ValueError(f"x has shape {tuple(x.shape)}; expected (N, {self.weight.shape[1]})")
+        self._check(x)
         self._kept = x
         y = x @ self.weight.T
         return y if self.bias is None else y + self.bias
@@ -58,3 +57,8 @@ class Linear(Layer):
         if self.bias is not None:
             add_gradient(self.bias, dy.sum(0))
         return dy @ self.weight  # (N, K) @ (K, D)
+
+    def _check(self, x: Tensor) -> None:
+        features = self.weight.shape[1]
+        if x.ndim != 2 or x.shape[1] != features:
+            raise ValueError(f"x has shape {tuple(x.shape)}; expected (N, {features})")

@@ -25,11 +25,11 @@ def standardize(x: Tensor, mean: Tensor, variance: Tensor, eps: float) -> tuple[
 def standardize_backward(
     dx_hat: Tensor, x_hat: Tensor, inverse: Tensor, dims: tuple[int, ...]
 ) -> Tensor:
-    """Return the gradient by what was standardised.
+    """Return the gradient by x, given that by x̂.
 
-    Every x̂ depends on every x through mean and deviation. What is left of a gradient has no part
-    along a constant and, but for ``eps``, none along x̂: neither a shift nor a stretch of x changes
-    x̂.
+    Every x̂ depends on every x, through mean and deviation. Neither a shift
+    of x nor (but for ``eps``) a stretch changes x̂, so the gradient loses its
+    mean and its part along x̂.
 
     Source: Ioffe and Szegedy (2015), section 3, gathered into one formula.
     """
@@ -74,7 +74,8 @@ class _BatchNorm(Layer):
             mean, variance = moments(x, self._dims)
             self._update(mean, variance, x.numel() // self.num_features)
         else:
-            mean, variance = self._spread(self.running_mean), self._spread(self.running_var)
+            mean = self._spread(self.running_mean)
+            variance = self._spread(self.running_var)
         x_hat, inverse = standardize(x, mean, variance, self.eps)
         self._kept = x_hat, inverse, self.training
         return self._spread(self.weight) * x_hat + self._spread(self.bias)

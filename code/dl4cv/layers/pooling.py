@@ -9,18 +9,16 @@ from dl4cv.layers.windows import Pair, col2im, im2col, output_size, pair
 
 def max_pool2d_naive(x: Tensor, kernel_size: int, stride: int) -> Tensor:
     """Pool by loops over images, channels and places. Shape: (N, C, H, W) → (N, C, H′, W′)."""
-    rows, columns = output_size(
-        (x.shape[2], x.shape[3]), (kernel_size, kernel_size), (stride, stride), (0, 0)
-    )
-    y = x.new_zeros(*x.shape[:2], rows, columns)
-    for n in range(len(x)):
-        for c in range(x.shape[1]):
-            for i in range(rows):
-                for j in range(columns):
-                    top, left = i * stride, j * stride
-                    y[n, c, i, j] = x[
-                        n, c, top : top + kernel_size, left : left + kernel_size
-                    ].max()
+    N, C, H, W = x.shape
+    high, wide = output_size((H, W), (kernel_size, kernel_size), (stride, stride), (0, 0))
+    y = x.new_zeros(N, C, high, wide)
+    for n in range(N):
+        for c in range(C):
+            for i in range(high):
+                for j in range(wide):
+                    rows = slice(i * stride, i * stride + kernel_size)
+                    columns = slice(j * stride, j * stride + kernel_size)
+                    y[n, c, i, j] = x[n, c, rows, columns].max()
     return y
 
 
@@ -29,11 +27,12 @@ def max_pool2d_naive_backward(dy: Tensor, x: Tensor, kernel_size: int, stride: i
 
     Shape: dy (N, C, H′, W′), x (N, C, H, W) → (N, C, H, W).
     """
+    N, C, high, wide = dy.shape
     dx = torch.zeros_like(x)
-    for n in range(len(x)):
-        for c in range(x.shape[1]):
-            for i in range(dy.shape[2]):
-                for j in range(dy.shape[3]):
+    for n in range(N):
+        for c in range(C):
+            for i in range(high):
+                for j in range(wide):
                     top, left = i * stride, j * stride
                     window = x[n, c, top : top + kernel_size, left : left + kernel_size]
                     row, column = divmod(int(window.argmax()), kernel_size)
@@ -71,19 +70,25 @@ class MaxPool2d(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the largest numbers. Shape: (N, C, H, W) → (N, C, H′, W′)."""
+        places = self._places(x)  # H′, W′
+        columns = im2col(x, self.kernel_size, self.stride, self.padding, -torch.inf)
+        y, winners = columns.max(1)  # (C, N · H′ · W′); of equals the first
+        self._kept = winners, x.shape
+        y = y.view(len(y), len(x), *places)  # (C, N, H′, W′)
+        return y.transpose(0, 1)
+
+    def backward(self, dy: Tensor) -> Tensor:
+        """Send each window's gradient to its winner. Shape: as y → as x."""
+        winners, shape = self._recall()
+        dy = dy.transpose(0, 1).flatten(1)  # (C, N · H′ · W′)
+        h, w = self.kernel_size
+        columns = dy.new_zeros(len(dy), h * w, dy.shape[1])
+        columns.scatter_(1, winners[:, None], dy[:, None])
+        return col2im(columns, shape, self.kernel_size, self.stride, self.padding)
+
+    def _places(self, x: Tensor) -> Pair:
+        """Return H′ and W′, after a look at the shape of ``x``."""
         if x.ndim != 4:
             raise ValueError(f"x has shape {tuple(x.shape)}; expected (N, C, H, W)")
         size = (x.shape[2], x.shape[3])
-        places = output_size(size, self.kernel_size, self.stride, self.padding)
-        columns = im2col(x, self.kernel_size, self.stride, self.padding, fill=-torch.inf)
-        y, winners = columns.max(1)  # (C, N · H′ · W′), of equal ones the first
-        self._kept = winners, x.shape
-        return y.view(len(y), len(x), *places).transpose(0, 1)
-
-    def backward(self, dy: Tensor) -> Tensor:
-        """Send each window's gradient to its winner. Shape: (N, C, H′, W′) → (N, C, H, W)."""
-        winners, shape = self._recall()
-        window = self.kernel_size[0] * self.kernel_size[1]
-        columns = dy.new_zeros(len(winners), window, winners.shape[1])
-        columns.scatter_(1, winners[:, None], dy.transpose(0, 1).flatten(1)[:, None])
-        return col2im(columns, shape, self.kernel_size, self.stride, self.padding)
+        return output_size(size, self.kernel_size, self.stride, self.padding)

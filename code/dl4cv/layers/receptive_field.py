@@ -14,7 +14,7 @@ from dl4cv.layers.pooling import MaxPool2d
 
 @dataclass(frozen=True)
 class Reach:
-    """How far the units behind a layer see.
+    """How far the units of a layer see.
 
     Attributes:
         layer: the layer's name.
@@ -28,7 +28,7 @@ class Reach:
 
 
 def receptive_fields(net: Iterable[nn.Module]) -> list[Reach]:
-    """Return the reach behind every convolution and pooling of a chain of this book's layers.
+    """Return the reach after every convolution and pooling of a chain of this book's layers.
 
     A kernel of k places adds k − 1 steps, each as long as the strides before it multiply to. It is
     counted down the rows of an image.

@@ -46,30 +46,36 @@ def pad(x: Tensor, padding: Pair, fill: float = 0.0) -> Tensor:
     return F.pad(x, (across, across, down, down), value=fill) if down or across else x
 
 
-def im2col(x: Tensor, kernel: Pair, stride: Pair, padding: Pair, fill: float = 0.0) -> Tensor:
+def im2col(x: Tensor, kernel: Pair, stride: Pair, padding: Pair, fill: float = 0) -> Tensor:
     """Copy every window of every image into a column.
 
-    Shape: x (N, C, H, W) → (C, h · w, N · H′ · W′), for a kernel of h × w and H′ × W′ places.
+    Shape: (N, C, H, W) → (C, h · w, N · H′ · W′), for H′ × W′ places of an
+    h × w kernel. The channels stay apart; ``flatten(0, 1)`` joins them.
     """
     (h, w), (down, across) = kernel, stride
-    windows = pad(x, padding, fill).unfold(2, h, down).unfold(3, w, across)  # (N, C, H′, W′, h, w)
-    return windows.permute(1, 4, 5, 0, 2, 3).flatten(3).flatten(1, 2)
+    x = pad(x, padding, fill)
+    x = x.unfold(2, h, down)  # (N, C, H′, W, h)
+    x = x.unfold(3, w, across)  # (N, C, H′, W′, h, w)
+    x = x.permute(1, 4, 5, 0, 2, 3)  # (C, h, w, N, H′, W′)
+    return x.flatten(3).flatten(1, 2)
 
 
 def col2im(columns: Tensor, shape: torch.Size, kernel: Pair, stride: Pair, padding: Pair) -> Tensor:
     """Add every column back into the places that its window was copied from.
 
-    The transpose of ``im2col``: a pixel that was copied into several windows gets their sum.
+    The transpose of ``im2col``: a pixel that was copied into several windows
+    gets their sum.
 
-    Shape: columns (C, h · w, N · H′ · W′) → ``shape``, which is (N, C, H, W).
+    Shape: columns (C, h · w, N · H′ · W′), or with the first two joined →
+    ``shape``, which is (N, C, H, W).
     """
-    count, channels, height, width = shape
+    N, C, H, W = shape
     (h, w), (down, across), (p, q) = kernel, stride, padding
-    rows, places = output_size((height, width), kernel, stride, padding)
-    parts = columns.view(channels, h, w, count, rows, places)
-    padded = columns.new_zeros(channels, count, height + 2 * p, width + 2 * q)
+    high, wide = output_size((H, W), kernel, stride, padding)  # H′, W′
+    parts = columns.view(C, h, w, N, high, wide)
+    x = columns.new_zeros(C, N, H + 2 * p, W + 2 * q)
     for i in range(h):
-        for j in range(w):
-            bottom, right = i + down * rows, j + across * places
-            padded[:, :, i:bottom:down, j:right:across] += parts[:, i, j]
-    return padded[:, :, p : p + height, q : q + width].transpose(0, 1)
+        for j in range(w):  # this place in all windows at once
+            bottom, right = i + down * high, j + across * wide
+            x[:, :, i:bottom:down, j:right:across] += parts[:, i, j]
+    return x[:, :, p : p + H, q : q + W].transpose(0, 1)  # no margin

@@ -109,7 +109,8 @@ def load(name: str = "efficientnet_lite0") -> ImageNet:
     network = NETWORKS[name]
     net = _architecture(network)
     _install(net, _read(network), name)
-    return ImageNet(network, net).to(runtime.device()).eval().requires_grad_(False)
+    whole = ImageNet(network, net).eval().requires_grad_(False)
+    return runtime.to_fast_layout(whole, runtime.device())
 
 
 def _read(network: Network) -> dict[str, Tensor]:
