@@ -310,21 +310,22 @@ class Adam(Optimizer):
     def update(self, theta, g, state, *, lr, betas, eps, weight_decay) -> None:
         if weight_decay:
             g = g + weight_decay * theta
-        self.move(theta, g, state, lr=lr, betas=betas, eps=eps)
+        adam_step(theta, g, state, lr=lr, betas=betas, eps=eps)
 
-    def move(self, theta: Tensor, g: Tensor, state: State, *, lr, betas, eps) -> None:
-        """Move ``theta`` by the step of Adam without weight decay."""
-        beta1, beta2 = betas
-        if not state:
-            zeros = torch.zeros_like(theta)
-            state.update(step=0, exp_avg=zeros, exp_avg_sq=zeros.clone())
-        m, v = state["exp_avg"], state["exp_avg_sq"]
-        t = state["step"] = state["step"] + 1
-        m.mul_(beta1).add_((1 - beta1) * g)
-        v.mul_(beta2).add_((1 - beta2) * g**2)
-        m_hat = m / (1 - beta1**t)
-        v_hat = v / (1 - beta2**t)
-        theta -= lr * m_hat / (v_hat.sqrt() + eps)
+
+def adam_step(theta: Tensor, g: Tensor, state: State, *, lr, betas, eps) -> None:
+    """Move ``theta`` by the step of Adam without weight decay."""
+    beta1, beta2 = betas
+    if not state:
+        zeros = torch.zeros_like(theta)
+        state.update(step=0, exp_avg=zeros, exp_avg_sq=zeros.clone())
+    m, v = state["exp_avg"], state["exp_avg_sq"]
+    t = state["step"] = state["step"] + 1
+    m.mul_(beta1).add_((1 - beta1) * g)
+    v.mul_(beta2).add_((1 - beta2) * g**2)
+    m_hat = m / (1 - beta1**t)
+    v_hat = v / (1 - beta2**t)
+    theta -= lr * m_hat / (v_hat.sqrt() + eps)
 
 
 class AdamW(Adam):
@@ -346,7 +347,83 @@ class AdamW(Adam):
 
     def update(self, theta, g, state, *, lr, betas, eps, weight_decay) -> None:
         theta *= 1 - lr * weight_decay
-        self.move(theta, g, state, lr=lr, betas=betas, eps=eps)
+        adam_step(theta, g, state, lr=lr, betas=betas, eps=eps)
+
+
+class Muon(Optimizer):
+    """Momentum whose step changes a matrix by the same amount in all its directions.
+
+    The momentum of a weight with two or more dimensions is taken as a matrix, one row for each
+    output, and made nearly orthogonal. What has fewer dimensions (biases, normalisations) moves by
+    Adam with decoupled weight decay, and wants a group with a smaller learning rate of its own.
+
+    Source: Jordan et al., "Muon: An Optimizer for Hidden Layers in Neural Networks" (2024). For
+    matrices it is ``torch.optim.Muon``, which makes them orthogonal in bfloat16.
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        lr: float = 2e-2,
+        momentum: float = 0.95,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+    ) -> None:
+        """Group the parameters.
+
+        Args:
+            params: tensors, or groups of them.
+            lr: learning rate, above 0.
+            momentum: the share of the velocity that survives a step, in [0, 1).
+            betas: for the tensors with less than two dimensions, see ``Adam``.
+            eps: for the same.
+            weight_decay: each step first takes ``lr * weight_decay`` of each weight away.
+
+        Raises:
+            ValueError: if a hyperparameter is out of its range.
+        """
+        super().__init__(
+            params,
+            lr=lr,
+            momentum=momentum,
+            betas=betas,
+            eps=eps,
+            weight_decay=weight_decay,
+        )
+
+    def update(self, theta, g, state, *, lr, momentum, betas, eps, weight_decay) -> None:
+        theta *= 1 - lr * weight_decay
+        if theta.ndim < 2:
+            adam_step(theta, g, state, lr=lr, betas=betas, eps=eps)
+            return
+        if not state:
+            state["momentum_buffer"] = torch.zeros_like(theta)
+        u = state["momentum_buffer"]
+        u.mul_(momentum).add_((1 - momentum) * g)
+        step = orthogonal((momentum * u + (1 - momentum) * g).flatten(1))
+        rows, columns = step.shape
+        theta -= lr * max(1, rows / columns) ** 0.5 * step.view(theta.shape)
+
+
+def orthogonal(matrix: Tensor, steps: int = 5) -> Tensor:
+    """Return nearly U Vᵀ of the singular value decomposition U S Vᵀ, by multiplications alone.
+
+    Each step sends every singular value s to a s + b s³ + c s⁵, which pulls what is not tiny to
+    between about 0.7 and 1.2.
+
+    Shape: (M, N) → the same.
+
+    Source: Jordan et al. (2024), with their coefficients.
+    """
+    a, b, c = 3.4445, -4.7750, 2.0315
+    wide = len(matrix) <= matrix.shape[1]
+    x = matrix if wide else matrix.T
+    x = x / x.norm().clamp(min=1e-7)  # no singular value is above 1
+    for _ in range(steps):
+        gram = x @ x.T
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x if wide else x.T
 
 
 def _like(theta: Tensor, value: Any) -> Any:

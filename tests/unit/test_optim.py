@@ -313,3 +313,66 @@ def test_exercises_accept_the_right_answer(answer):
 )
 def test_exercises_refuse_a_mistake(name, mistake):
     assert not exercises.check(f"sgd/{name}", mistake).passed
+
+
+@given(
+    rows=st.integers(1, 9),
+    columns=st.integers(1, 9),
+    seed=st.integers(0, 99),
+    steps=st.integers(0, 6),
+)
+@settings(deadline=None)
+def test_orthogonal_sends_each_singular_value_through_the_polynomial(rows, columns, seed, steps):
+    generator = torch.Generator().manual_seed(seed)
+    matrix = torch.randn(rows, columns, generator=generator, dtype=torch.float64)
+    u, s, vt = torch.linalg.svd(matrix / matrix.norm(), full_matrices=False)
+    for _ in range(steps):
+        s = 3.4445 * s - 4.7750 * s**3 + 2.0315 * s**5
+    torch.testing.assert_close(optim.orthogonal(matrix, steps), u * s @ vt, rtol=0, atol=1e-9)
+
+
+def test_orthogonal_is_close_to_a_rotation():
+    matrix = torch.randn(12, 30, generator=torch.Generator().manual_seed(0))
+    values = torch.linalg.svdvals(optim.orthogonal(matrix))
+    assert values.min() > 0.6
+    assert values.max() < 1.3
+
+
+def test_orthogonal_leaves_zero_at_zero():
+    assert not optim.orthogonal(torch.zeros(3, 4)).any()
+
+
+@pytest.mark.parametrize("shape", [(4, 3), (3, 4), (5, 5)])
+def test_muon_equals_torch_on_a_matrix(shape, monkeypatch):
+    # torch orthogonalises in bfloat16; with ours in its place the rest must agree to the last bit.
+    monkeypatch.setattr(
+        "torch.optim._muon._zeropower_via_newtonschulz",
+        lambda matrix, coefficients, steps, eps: optim.orthogonal(matrix, steps),
+    )
+    generator = torch.Generator().manual_seed(0)
+    start = torch.randn(shape, generator=generator, dtype=torch.float64)
+    ours, theirs = start.clone().requires_grad_(), start.clone().requires_grad_()
+    mine = optim.Muon([ours], lr=0.1, momentum=0.8, weight_decay=0.3)
+    reference = torch.optim.Muon([theirs], lr=0.1, momentum=0.8, weight_decay=0.3)
+    for _ in range(20):
+        g = torch.randn(shape, generator=generator, dtype=torch.float64)
+        ours.grad, theirs.grad = g.clone(), g.clone()
+        mine.step()
+        reference.step()
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
+
+
+def test_muon_takes_a_filter_bank_as_a_matrix_and_a_bias_as_adamw_does():
+    generator = torch.Generator().manual_seed(0)
+    filters, bias = torch.randn(4, 2, 3, 3, generator=generator), torch.randn(4)
+    flat, twin = filters.flatten(1).clone(), bias.clone()
+    muon = optim.Muon([{"params": [filters]}, {"params": [bias], "lr": 0.03}], lr=0.1)
+    alone, adamw = optim.Muon([flat], lr=0.1), optim.AdamW([twin], lr=0.03)
+    for _ in range(3):
+        filters.grad = torch.randn(4, 2, 3, 3, generator=generator)
+        bias.grad = torch.randn(4, generator=generator)
+        flat.grad, twin.grad = filters.grad.flatten(1).clone(), bias.grad.clone()
+        for optimizer in (muon, alone, adamw):
+            optimizer.step()
+    torch.testing.assert_close(filters.flatten(1), flat)
+    torch.testing.assert_close(bias, twin)
