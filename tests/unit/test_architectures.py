@@ -99,9 +99,19 @@ def test_without_skips_nothing_is_passed_on():
 @pytest.mark.parametrize("depth", [8, 20, 56])
 def test_depth_counts_the_layers_with_weights(depth):
     model = ResNet(depth)
-    weighted = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
-    on_shortcuts = [m for m in weighted if getattr(m, "kernel_size", ()) == (1, 1)]
-    assert len(weighted) - len(on_shortcuts) == depth
+    assert sum(isinstance(m, nn.Conv2d | nn.Linear) for m in model.modules()) == depth
+
+
+def test_a_block_that_halves_passes_means_on_and_begins_new_channels_at_zero():
+    model = ResNet(depth=8, width=4)
+    block = model.blocks[1]
+    nn.init.zeros_(block.residual[-1].weight)
+    x = torch.rand(2, 4, 5, 6)
+    out = block(x)
+    assert out.shape == (2, 8, 3, 3)
+    torch.testing.assert_close(out[:, :4, 0, 0], x[:, :, :2, :2].mean((2, 3)))
+    torch.testing.assert_close(out[:, :4, 2, 0], x[:, :, 4, :2].mean(2))  # a square cut in half
+    assert not out[:, 4:].any()
 
 
 @pytest.mark.parametrize("depth", [2, 9, 0])
