@@ -1,5 +1,6 @@
 """Where and how a chapter runs: seed, device, precision, time budget and cache folder."""
 
+import os
 import random
 import resource
 import sys
@@ -18,26 +19,35 @@ __all__ = [
     "cache_dir",
     "current_budget",
     "device",
+    "generator",
     "has_fast_bf16",
     "image_layout",
     "peak_mib",
-    "seed",
+    "seed_everything",
     "to_fast_layout",
 ]
 
 M = TypeVar("M", bound=torch.nn.Module)
 
+# Sums depend on how many threads share them. With one, a result does not depend on how many cores
+# a machine has, and chapters that run side by side do not compete.
+torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
 
-def seed(value: int) -> torch.Generator:
-    """Seed Python, NumPy and PyTorch, and return a CPU generator seeded alike.
+
+def generator(seed: int) -> torch.Generator:
+    """Return a new random generator on the CPU, seeded with ``seed``; nothing else changes."""
+    return torch.Generator().manual_seed(seed)
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, NumPy and PyTorch.
 
     The same seed gives the same numbers on one machine with one thread count; PyTorch does not
     promise that across processors.
     """
-    random.seed(value)
-    np.random.seed(value)  # noqa: NPY002 - libraries that draw from NumPy's global state
-    torch.manual_seed(value)
-    return torch.Generator().manual_seed(value)
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - libraries that draw from NumPy's global state
+    torch.manual_seed(seed)
 
 
 def device() -> torch.device:

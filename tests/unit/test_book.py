@@ -27,7 +27,7 @@ kernelspec:
 
 """
 CLAIM = """```{code-cell} ipython3
-from dl4cv.book import claim
+from dl4cv.evidence import claim
 
 claim("tiny/two", 1 + 1, unit="count", at_least=2)
 ```

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from dl4cv.book import ClaimError, claim, claims, measured
+from dl4cv.evidence import ClaimError, claim, claims, record
 from myst_nb.core.variables import format_plain_text
 
 
@@ -90,14 +90,14 @@ def test_wrong_arguments_are_named(arguments, message):
 
 
 def test_a_large_count_is_quoted_with_its_comma(shown):
-    measured("a/b", 12_000, unit="count")
+    record("a/b", 12_000, unit="count")
     (data, _) = shown[0]
     assert quoted(data) == "12,000"
 
 
 def test_measured_refuses_an_unknown_unit():
     with pytest.raises(ValueError, match="unit of 'a/b' is 'parsec'; expected one of: fraction"):
-        measured("a/b", 1.0, unit="parsec")
+        record("a/b", 1.0, unit="parsec")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,9 @@
 """Budget, seed, device and precision."""
 
+import os
+import random
+
+import numpy as np
 import pytest
 import torch
 from dl4cv import runtime
@@ -19,16 +23,23 @@ def test_an_unknown_budget_is_an_error_that_lists_the_three(monkeypatch):
         runtime.current_budget()
 
 
-def test_seed_makes_every_generator_repeat():
-    import random
-
-    import numpy as np
-
+def test_seed_everything_makes_every_global_generator_repeat():
     def draw():
-        generator = runtime.seed(7)
-        return random.random(), np.random.rand(), torch.rand(1), torch.rand(1, generator=generator)  # noqa: NPY002
+        runtime.seed_everything(7)
+        return random.random(), np.random.rand(), torch.rand(1)  # noqa: NPY002
 
     assert draw() == draw()
+
+
+def test_a_generator_repeats_and_leaves_the_global_ones_alone():
+    before = torch.get_rng_state()
+    first, second = (torch.rand(3, generator=runtime.generator(7)) for _ in range(2))
+    assert first.equal(second)
+    assert torch.get_rng_state().equal(before)
+
+
+def test_a_process_computes_with_one_thread():
+    assert torch.get_num_threads() == int(os.environ.get("OMP_NUM_THREADS", "1"))
 
 
 def test_device_is_a_device_that_works():

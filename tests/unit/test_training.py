@@ -136,7 +136,9 @@ def test_the_callers_randomness_is_left_alone():
     def random_states():
         return torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
 
-    runtime.seed(987)  # or an earlier run may have left just the states that this one would
+    runtime.seed_everything(
+        987
+    )  # or an earlier run may have left just the states that this one would
     before = random_states()
     tiny.train()
     assert random_states() == before

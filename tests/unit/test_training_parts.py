@@ -94,7 +94,7 @@ def test_a_part_that_is_not_finite_is_named():
 
 
 def test_code_after_a_yield_runs_after_the_step():
-    model = training.MovingAverage(nn.Linear(2, 1), decay=0.5)
+    model = training.EMA(nn.Linear(2, 1), decay=0.5)
     before = model.model.weight.detach().clone()
 
     def loss_fn(model, batch):
@@ -109,7 +109,7 @@ def test_code_after_a_yield_runs_after_the_step():
 
 
 def test_the_average_follows_its_formula_and_serves_evaluation():
-    model = training.MovingAverage(nn.Sequential(nn.Linear(1, 1, bias=False), nn.BatchNorm1d(1)))
+    model = training.EMA(nn.Sequential(nn.Linear(1, 1, bias=False), nn.BatchNorm1d(1)))
     model.decay = 0.3
     weights = [model.model[0].weight.detach().clone()]
     mean = weights[0].clone()
@@ -132,7 +132,7 @@ def test_the_average_follows_its_formula_and_serves_evaluation():
 @pytest.mark.parametrize("decay", [-0.1, 1.0, float("nan")])
 def test_a_decay_out_of_range_is_an_error(decay):
     with pytest.raises(ValueError, match="decay is"):
-        training.MovingAverage(nn.Linear(1, 1), decay=decay)
+        training.EMA(nn.Linear(1, 1), decay=decay)
 
 
 def test_losses_of_a_game_are_computed_under_autocast():

@@ -1,5 +1,1 @@
-"""What turns chapters into a book: claims, fingerprints, the build, notebooks and lint."""
-
-from dl4cv.book.claims import ClaimError, claim, measured
-
-__all__ = ["ClaimError", "claim", "measured"]
+"""The book's builder: it runs chapters, writes the site and the notebooks, and lints the text."""

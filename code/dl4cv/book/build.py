@@ -19,7 +19,7 @@ import nbformat
 
 from dl4cv import budgets, storage
 from dl4cv.book.chapters import ROOT, Chapter, chapters
-from dl4cv.book.claims import MIME_TYPE
+from dl4cv.evidence.claims import MIME_TYPE
 from dl4cv.book.execution import ChapterReport, OutputCache, execute, outputs, refresh
 from dl4cv.book.machine import machine
 

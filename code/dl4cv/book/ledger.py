@@ -10,7 +10,7 @@ from docutils import nodes
 from sphinx import addnodes
 from sphinx.util.docutils import SphinxDirective
 
-from dl4cv.book import claims
+from dl4cv.evidence import claims
 
 #: The build writes these two before Sphinx runs.
 CLAIMS = Path("_build/claims.json")

@@ -63,7 +63,7 @@ def lint(chapter: Chapter) -> list[Finding]:
         if cell.cell_type == "code":
             for rule, message in _code_problems(cell, chapter.name):
                 complain(number, rule, message)
-            claimed |= set(re.findall(r"(?:claim|measured)\(\s*f?[\"']([^\"']+)[\"']", cell.source))
+            claimed |= set(re.findall(r"(?:claim|record)\(\s*f?[\"']([^\"']+)[\"']", cell.source))
         else:
             for typed in TYPED_RESULT.findall(CODE_OR_MATH.sub("", cell.source)):
                 complain(
@@ -88,7 +88,7 @@ def _code_problems(cell: nbformat.NotebookNode, chapter: str) -> Iterator[tuple[
     length = len([line for line in cell.source.splitlines() if line.strip()])
     if length > LONGEST_CELL and not tags & HIDDEN:
         yield "cell-length", f"{length} lines; expected at most {LONGEST_CELL}"
-    for name in re.findall(r"(?:claim|measured)\(\s*f?[\"']([^\"']+)[\"']", cell.source):
+    for name in re.findall(r"(?:claim|record)\(\s*f?[\"']([^\"']+)[\"']", cell.source):
         if not name.startswith(f"{chapter}/"):
             yield "claim-name", f"claim {name!r} does not begin with {chapter}/"
     if DRAWS.search(cell.source):

@@ -42,7 +42,7 @@ test.images.shape
 Measure before you claim; the prose then quotes the run.
 
 ```{{code-cell}} ipython3
-from dl4cv.book import claim
+from dl4cv.evidence import claim
 
 claim("{name}/images", len(test), unit="count", at_least=10_000)
 ```

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dl4cv.training import History, MovingAverage, TrainingError
+from dl4cv.training import History, EMA, TrainingError
 
 Game = Callable[["GAN", Tensor], Iterator[tuple[str, Tensor]]]
 
@@ -40,7 +40,7 @@ class GAN(nn.Module):
         frames: int = 0,
     ) -> None:
         super().__init__()
-        self.generator = MovingAverage(generator, decay=decay)
+        self.generator = EMA(generator, decay=decay)
         self.discriminator = discriminator
         self.latent = latent
         self.film: Tensor

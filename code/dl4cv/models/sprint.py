@@ -53,7 +53,7 @@ def run(
     train: LabelledImages, test: LabelledImages, seed: int, *, steps: int = EPOCH
 ) -> training.History:
     """Train a ``Sprint`` for one epoch; its metric is the accuracy on ``test``."""
-    runtime.seed(seed)
+    runtime.seed_everything(seed)
     model = Sprint()
 
     def evaluate(model: nn.Module) -> dict[str, float]:

@@ -2,9 +2,9 @@
 
 from dl4cv.training import schedules
 from dl4cv.training.batches import Batches
-from dl4cv.training.ema import MovingAverage
+from dl4cv.training.ema import EMA
 from dl4cv.training.fit import fit
 from dl4cv.training.history import RUN_LINE, History
 from dl4cv.training.loop import TrainingError
 
-__all__ = ["RUN_LINE", "Batches", "History", "MovingAverage", "TrainingError", "fit", "schedules"]
+__all__ = ["RUN_LINE", "Batches", "History", "EMA", "TrainingError", "fit", "schedules"]

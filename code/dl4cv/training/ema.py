@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 
-class MovingAverage(nn.Module):
+class EMA(nn.Module):
     """A model that keeps, beside what trains, the moving average of its weights.
 
     Called, it runs the model in training mode and the average in evaluation mode. ``update`` moves

@@ -117,10 +117,10 @@ def claim(
     verdict = "yes" if made.holds else "no, not enforced at smoke"
     line = f"{name} {made.band}: {verdict} ({figures})"
     display({"text/plain": line, MIME_TYPE: asdict(made)}, raw=True)
-    measured(name, values, unit=unit)
+    record(name, values, unit=unit)
 
 
-def measured(name: str, value: float | Sequence[float], *, unit: str) -> None:
+def record(name: str, value: float | Sequence[float], *, unit: str) -> None:
     """Let the prose quote ``value`` by ``{glue:text}`` and ``name``, without a band of its own.
 
     For numbers that depend on the machine alone, or that follow from claimed ones. Several seeds
