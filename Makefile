@@ -5,6 +5,9 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
 
+# As many tests at a time as there are cores; those of one file or notebook stay together.
+PARALLEL := -n auto --dist loadscope
+
 # A thread that waits for its sibling spins; where another program holds a core, it would spin for
 # most of the time. Two thousand turns are enough where the cores are ours, and end soon elsewhere.
 export GOMP_SPINCOUNT ?= 2000
@@ -33,11 +36,10 @@ $(STAMP): requirements.txt pyproject.toml
 book: data ## install, fetch the data, run the chapters, write _build/html
 	@$(PY) -m dl4cv.book build
 
-test: book lint browser ## prove it: lint, unit tests, every chapter's outputs, the site, sabotage
-	$(PY) -m pytest tests/unit --cov --cov-report=term
-	$(PY) -m pytest --nbval --nbval-sanitize-with tests/chapters/sanitize.cfg book tests/chapters
-	$(PY) -m pytest tests/site
-	$(PY) -m pytest tests/sabotage
+test: book lint browser ## prove it: lint, unit tests, every chapter's outputs, every page
+	$(PY) -m pytest $(PARALLEL) tests/unit --cov --cov-report=term
+	$(PY) -m pytest $(PARALLEL) --nbval --nbval-sanitize-with tests/chapters/sanitize.cfg book tests/chapters
+	$(PY) -m pytest $(PARALLEL) tests/site
 
 data: $(STAMP) ## fetch and check the data sets and the ImageNet networks
 	@$(PY) -m dl4cv.data
@@ -59,13 +61,14 @@ lint: $(STAMP) ## ruff, pyright, and the chapters' form
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/pyright
+	@$(VENV)/bin/lint-imports --no-logo 2>/dev/null || $(VENV)/bin/lint-imports
 	@$(PY) -m dl4cv.book lint
 
 format: $(STAMP) ## let ruff mend what it can
 	@$(VENV)/bin/ruff check --fix .
 	@$(VENV)/bin/ruff format .
 
-sabotage: $(STAMP) ## break the code in known ways and see the tests turn red
+sabotage: $(STAMP) ## break the code in known ways and see the tests turn red; what was caught is kept
 	$(PY) -m pytest tests/sabotage
 
 browser: $(STAMP) ## find or install the browser that the site test drives
