@@ -213,16 +213,7 @@ def test_each_kind_of_networks_learns_a_few_steps_and_films_them():
 
 
 def history(losses) -> training.History:
-    return training.History(
-        name="test/gan",
-        key="",
-        losses=losses,
-        parts={"discriminator": losses},
-        metrics={},
-        seconds=0.0,
-        peak_mib=0.0,
-        trained_now=True,
-    )
+    return training.History("test/gan", "", losses, {"discriminator": losses})
 
 
 def test_a_discriminator_that_won_is_an_error_that_says_when():

@@ -47,7 +47,7 @@ class Batches:
             batch_size: examples in a batch.
             seed: what the orders, and the transform's randomness, derive from; at least 0.
             transform: changes the images of a batch, (N, C, H, W) floats, with the randomness of
-                the generator it is given; the same whenever a step is asked for again.
+                the generator it is given, and so reproducibly.
 
         Raises:
             ValueError: if the tensors differ in length or hold less than one batch, or if a

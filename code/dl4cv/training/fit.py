@@ -4,6 +4,7 @@ import re
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any, TypeVar
 
 from torch import nn
@@ -113,7 +114,7 @@ def fit(
     return history
 
 
-def _alone(entry: Any, processes: distributed.Processes) -> AbstractContextManager[None]:
+def _alone(entry: Path, processes: distributed.Processes) -> AbstractContextManager[None]:
     """Hold the lock of a run, so that of two programs that want it one trains."""
     return storage.locked(entry, waiting=_say_waiting) if processes.leads else nullcontext()
 
