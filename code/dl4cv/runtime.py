@@ -2,7 +2,6 @@
 
 import os
 import random
-import resource
 import sys
 from typing import TypeVar
 
@@ -101,5 +100,11 @@ def peak_mib(on: torch.device) -> float:
     """Return the most memory that was in use at once, in MiB: the GPU's, else this process's."""
     if on.type == "cuda":
         return torch.cuda.max_memory_allocated(on) / 2**20
+    if sys.platform == "win32":
+        import psutil
+
+        return psutil.Process().memory_info().peak_wset / 2**20
+    import resource
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)

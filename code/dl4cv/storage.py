@@ -1,5 +1,6 @@
 """The cache folder, and files that are whole or absent: atomic writes, checksums and locks."""
 
+import errno
 import hashlib
 import os
 import secrets
@@ -15,6 +16,26 @@ def cache_dir() -> Path:
     """Return the per-user folder of data and trained models; ``DL4CV_CACHE`` moves it."""
     moved = os.environ.get("DL4CV_CACHE")
     return Path(moved).expanduser() if moved else Path(platformdirs.user_cache_dir("dl4cv"))
+
+
+class CacheError(OSError):
+    """The cache folder cannot be written; the message names it and how to move it."""
+
+
+@contextmanager
+def _cache_errors(target: Path) -> Iterator[None]:
+    """Turn an error for want of permission into one that a reader can act on."""
+    refused = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
+    try:
+        yield
+    except OSError as error:
+        cache = cache_dir()
+        if error.errno not in refused or not target.is_relative_to(cache):
+            raise
+        raise CacheError(
+            f"the cache folder {cache} cannot be written ({error.strerror}: {error.filename}); "
+            "set the environment variable DL4CV_CACHE to a folder that can"
+        ) from error
 
 
 def sha256(content: bytes | bytearray | memoryview) -> str:
@@ -36,11 +57,15 @@ def atomic_path(target: Path) -> Iterator[Path]:
     If the block raises (a full disk, an interrupt), the temporary file goes and ``target`` stays.
     A process killed outright leaves its temporary file, ``.NAME.*.part``, to the next
     :func:`remove_parts`.
+
+    Raises:
+        CacheError: if ``target`` lies in the cache, and that cannot be written.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.part")
-    # Made here rather than by tempfile, whose files nobody else may read: caches can be shared.
-    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    with _cache_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # Not by tempfile, whose files nobody else may read: caches can be shared.
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     try:
         yield temporary
         with temporary.open("rb+") as file:
@@ -67,11 +92,15 @@ def locked(target: Path, *, waiting: Callable[[], None] | None = None) -> Iterat
     """Hold the lock of ``target`` so that one process at a time makes it; others wait.
 
     ``waiting`` is called once if another process holds the lock. A process that dies lets it go.
+
+    Raises:
+        CacheError: if ``target`` lies in the cache, and that cannot be written.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(target.with_name(f".{target.name}.lock"))
     try:
-        lock.acquire(blocking=False)
+        with _cache_errors(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            lock.acquire(blocking=False)
     except filelock.Timeout:
         if waiting is not None:
             waiting()

@@ -202,7 +202,7 @@ def test_each_kind_of_networks_learns_a_few_steps_and_films_them():
         )
 
     history = fit()
-    assert set(history.parts) == {"discriminator", "generator"}
+    assert set(history.loss_terms) == {"discriminator", "generator"}
     assert int(model.filmed) == 2
     last = model.sample(model.noise(gan.GAN.CAST, torch.Generator().manual_seed(0)))
     # Filmed under bfloat16 where that is fast, which may move a pixel by a grey level or two.
@@ -213,16 +213,7 @@ def test_each_kind_of_networks_learns_a_few_steps_and_films_them():
 
 
 def history(losses) -> training.History:
-    return training.History(
-        name="test/gan",
-        key="",
-        losses=losses,
-        parts={"discriminator": losses},
-        metrics={},
-        seconds=0.0,
-        peak_mib=0.0,
-        trained_now=True,
-    )
+    return training.History("test/gan", "", losses, {"discriminator": losses})
 
 
 def test_a_discriminator_that_won_is_an_error_that_says_when():
@@ -235,5 +226,5 @@ def test_a_discriminator_that_won_is_an_error_that_says_when():
 
 def test_a_critic_has_no_loss_to_be_stuck_at():
     game = history([0.0] * 400)
-    game.parts["critic"] = game.parts.pop("discriminator")
+    game.loss_terms["critic"] = game.loss_terms.pop("discriminator")
     gan.check_balance(game)

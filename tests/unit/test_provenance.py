@@ -1,7 +1,9 @@
 """The digest of a function changes when what it does may change, and only then."""
 
+import collections
 import functools
 import importlib
+import logging
 import threading
 from dataclasses import dataclass
 from enum import Enum
@@ -24,7 +26,7 @@ def define(source: str, **surroundings):
 
 
 def digest(source: str, **surroundings) -> str:
-    return provenance.of_callable(define(source, **surroundings))
+    return provenance.Hasher().digest(define(source, **surroundings))
 
 
 @pytest.mark.parametrize(
@@ -78,27 +80,31 @@ def test_what_a_closure_holds_counts():
     def scaled(by):
         return lambda x: x * by
 
-    same = provenance.of_callable(scaled(2.0))
-    assert provenance.of_callable(scaled(2.0)) == same
-    assert provenance.of_callable(scaled(3.0)) != same
+    same = provenance.Hasher().digest(scaled(2.0))
+    assert provenance.Hasher().digest(scaled(2.0)) == same
+    assert provenance.Hasher().digest(scaled(3.0)) != same
     one, other = torch.zeros(3), torch.tensor([0.0, 0.0, 1e-7])
-    assert provenance.of_callable(scaled(one)) == provenance.of_callable(scaled(one.clone()))
-    assert provenance.of_callable(scaled(one)) != provenance.of_callable(scaled(other))
-    assert provenance.of_callable(scaled(one)) != provenance.of_callable(scaled(one.double()))
+    assert provenance.Hasher().digest(scaled(one)) == provenance.Hasher().digest(
+        scaled(one.clone())
+    )
+    assert provenance.Hasher().digest(scaled(one)) != provenance.Hasher().digest(scaled(other))
+    assert provenance.Hasher().digest(scaled(one)) != provenance.Hasher().digest(
+        scaled(one.double())
+    )
 
 
 def test_closures_of_the_package_count_too():
-    digests = {provenance.of_callable(schedules.cosine(steps)) for steps in (10, 20)}
+    digests = {provenance.Hasher().digest(schedules.cosine(steps)) for steps in (10, 20)}
     assert len(digests) == 2
-    assert provenance.of_callable(schedules.cosine(10)) in digests
+    assert provenance.Hasher().digest(schedules.cosine(10)) in digests
 
 
 def test_partials_and_methods():
-    assert provenance.of_callable(functools.partial(F.gelu, approximate="tanh")) != (
-        provenance.of_callable(functools.partial(F.gelu, approximate="none"))
+    assert provenance.Hasher().digest(functools.partial(F.gelu, approximate="tanh")) != (
+        provenance.Hasher().digest(functools.partial(F.gelu, approximate="none"))
     )
-    assert provenance.of_callable(nn.Linear(2, 2).forward) != (
-        provenance.of_callable(nn.Linear(2, 2).forward)
+    assert provenance.Hasher().digest(nn.Linear(2, 2).forward) != (
+        provenance.Hasher().digest(nn.Linear(2, 2).forward)
     ), "their weights differ"
 
 
@@ -154,8 +160,8 @@ class Wheel:
     ],
 )
 def test_values_of_many_kinds(make, other):
-    assert provenance.Walk().digest(make()) == provenance.Walk().digest(make())
-    assert provenance.Walk().digest(make()) != provenance.Walk().digest(other)
+    assert provenance.Hasher().digest(make()) == provenance.Hasher().digest(make())
+    assert provenance.Hasher().digest(make()) != provenance.Hasher().digest(other)
 
 
 def test_sharing_counts():
@@ -167,20 +173,30 @@ def test_sharing_counts():
             layers[1].weight = layers[0].weight
         return nn.Sequential(*layers)
 
-    assert provenance.Walk().digest(model(True)) != provenance.Walk().digest(model(False))
+    assert provenance.Hasher().digest(model(True)) != provenance.Hasher().digest(model(False))
 
 
 def test_layout_in_memory_does_not_count():
     images = torch.rand(2, 3, 4, 4)
-    assert provenance.Walk().digest(images) == (
-        provenance.Walk().digest(images.to(memory_format=torch.channels_last))
+    assert provenance.Hasher().digest(images) == (
+        provenance.Hasher().digest(images.to(memory_format=torch.channels_last))
     )
 
 
-def test_what_cannot_be_told_is_an_error_that_says_how_it_was_reached():
+def test_what_cannot_be_hashed_is_an_error_that_says_how_it_was_reached():
     source = "def g(): return lock\ndef f(): return g()"
-    with pytest.raises(TypeError, match=r"loss_fn → g → lock is a lock, whose content"):
-        provenance.Walk().digest(define(source, lock=threading.Lock()), "loss_fn")
+    with pytest.raises(
+        TypeError, match=r"loss_fn → g → lock is a lock, which cannot be hashed; pass it as"
+    ):
+        provenance.Hasher().digest(define(source, lock=threading.Lock()), "loss_fn")
+
+
+@pytest.mark.parametrize(
+    "value", [iter([1]), collections.deque([1]), np.array([object()]), logging.getLogger("a")]
+)
+def test_what_consists_of_more_than_its_attributes_is_refused(value):
+    with pytest.raises(TypeError, match=r"loss_fn is a .*, which cannot be hashed; pass it as"):
+        provenance.Hasher().digest(value, "loss_fn")
 
 
 def test_functions_that_call_each_other_end():
@@ -190,11 +206,11 @@ def test_functions_that_call_each_other_end():
 
 
 def test_a_function_of_the_package_stands_for_what_its_module_reaches(monkeypatch):
-    before = provenance.of_callable(schedules.constant)
+    before = provenance.Hasher().digest(schedules.constant)
     monkeypatch.setattr(
         values.sources, "modules_reached", lambda names, parents: {"dl4cv.training.schedules": "x"}
     )
-    assert provenance.of_callable(schedules.constant) != before
+    assert provenance.Hasher().digest(schedules.constant) != before
 
 
 def test_a_source_edited_while_the_process_runs_matches_no_other_process(monkeypatch):

@@ -1,13 +1,14 @@
 """The run store: what finds a run again, what does not, and what happens when files are harmed."""
 
 import json
+import pickle
 import threading
 from pathlib import Path
 
 import pytest
 import torch
-from dl4cv import training
-from dl4cv.training import History, runs, states
+from dl4cv import storage, training
+from dl4cv.training import History, runs
 from safetensors import torch as safetensors
 from torch import nn
 from torch.nn import functional as F
@@ -35,7 +36,7 @@ def run(*, scale=1.0, lr=0.1, weight=0.5, data=X, bias=True, **settings) -> Hist
     )
 
 
-def test_the_same_call_is_drawn_from_the_store():
+def test_the_same_call_is_loaded_from_the_store():
     assert run().trained_now
     assert not run().trained_now
     assert not run(data=X.clone()).trained_now
@@ -56,6 +57,7 @@ def test_the_same_call_is_drawn_from_the_store():
         {"schedule": training.schedules.cosine(3)},
         {"evaluate": lambda model: {"a": 1.0}},
         {"evaluate_every": 2},
+        {"after_step": lambda model: None},
         {"loss_fn": lambda model, x, y: 1.0 * F.l1_loss(model(x), y)},
     ],
 )
@@ -81,16 +83,24 @@ def test_the_surroundings_belong_to_the_key(surroundings, monkeypatch):
     assert run().key != before
 
 
-def test_the_entry_is_safetensors_and_json_alone():
+def test_the_entry_is_safetensors_json_and_tensors_without_code():
     history = run()
     entry = runs.folder(history.name, history.key)
     files = {file.name for file in entry.iterdir()}
-    assert files == {"weights.safetensors", "optimizer.safetensors", "run.json"}
+    assert files == {"weights.safetensors", "optimizer.pt", "snapshots.pt", "run.json"}
+    assert torch.load(entry / "optimizer.pt", weights_only=True).keys() == {"state", "param_groups"}
     weights = safetensors.load_file(entry / "weights.safetensors")
     assert set(weights) == {"weight", "bias"}
     record = json.loads((entry / "run.json").read_text())
-    assert History.from_json(record["history"], trained_now=True) == history
-    assert set(record["parts"]) >= {"model", "optimizer", "batches", "loss_fn", "code", "threads"}
+    assert History.from_json(record["history"], {}, trained_now=True) == history
+    assert set(record["ingredients"]) >= {
+        "model",
+        "optimizer",
+        "batches",
+        "loss_fn",
+        "code",
+        "threads",
+    }
 
 
 def flip(path: Path) -> None:
@@ -108,24 +118,32 @@ def replace(path: Path) -> None:
     text = path.read_bytes()
     if path.suffix == ".json":
         path.write_bytes(text.replace(b'"seconds": ', b'"seconds": 9'))
-    else:
+    elif path.suffix == ".safetensors":
         tensors = {name: tensor + 1 for name, tensor in safetensors.load(text).items()}
         path.write_bytes(safetensors.save(tensors))
+    else:
+        torch.save({}, path)
 
 
 @pytest.mark.parametrize("harm", [flip, truncate, replace, Path.unlink])
-@pytest.mark.parametrize("file", ["weights.safetensors", "optimizer.safetensors", "run.json"])
+@pytest.mark.parametrize(
+    "file", ["weights.safetensors", "optimizer.pt", "snapshots.pt", "run.json"]
+)
 def test_a_harmed_entry_is_said_and_trained_again(file, harm, capsys):
-    sound = run()
+    def run_with_snapshots():
+        return run(evaluate=lambda model: {"weight": model.weight})
+
+    sound = run_with_snapshots()
     harm(runs.folder(sound.name, sound.key) / file)
     capsys.readouterr()
-    again = run()
+    again = run_with_snapshots()
     printed = capsys.readouterr().out
     assert again.trained_now
     assert again.losses == sound.losses
     assert f"({file}" in printed
     assert len(training.RUN_LINE.findall(printed)) == len(printed.splitlines()) == 1
-    assert not run().trained_now
+    assert torch.equal(again.snapshot("weight")[1], sound.snapshot("weight")[1])
+    assert not run_with_snapshots().trained_now
 
 
 def test_an_entry_moved_to_another_key_is_found_out():
@@ -151,7 +169,7 @@ def test_what_a_killed_writer_left_goes(cache):
     history = run()
     entry = runs.folder(history.name, history.key)
     runs.shutil.rmtree(entry)
-    left = entry.with_name(f".{entry.name}.0123.making")
+    left = entry.with_name(f".{entry.name}.0123.tmp")
     left.mkdir()
     run()
     assert not left.exists()
@@ -177,9 +195,19 @@ def test_states_come_back_as_they_were():
         "tied": (tied, tied),
         "flag": True,
     }
-    back = states.load(states.dump(state))
+    back = runs.load_state(runs.dump_state(state))
     torch.testing.assert_close(back, state, rtol=0, atol=0)
     assert back["groups"] == state["groups"]
     assert isinstance(back["groups"][0]["betas"], tuple)
-    with pytest.raises(TypeError, match="holds a set"):
-        states.dump({"a": {1}})
+
+
+def test_what_would_execute_code_is_not_loaded():
+    with pytest.raises(pickle.UnpicklingError, match="weights_only"):
+        runs.load_state(runs.dump_state({"a": Path("/")}))
+
+
+def test_a_cache_that_cannot_be_written_stops_with_its_name_and_the_variable(cache, monkeypatch):
+    (cache / "file").touch()
+    monkeypatch.setenv("DL4CV_CACHE", str(cache / "file"))
+    with pytest.raises(storage.CacheError, match=r"file cannot be written .* DL4CV_CACHE"):
+        run()

@@ -2,6 +2,8 @@
 
 import os
 import random
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -90,3 +92,10 @@ def test_cache_dir_moves(monkeypatch, tmp_path):
     assert runtime.cache_dir() == tmp_path
     monkeypatch.delenv("DL4CV_CACHE")
     assert runtime.cache_dir().name == "dl4cv"
+
+
+def test_the_peak_of_memory_on_windows_is_its_own(monkeypatch):
+    process = SimpleNamespace(memory_info=lambda: SimpleNamespace(peak_wset=3 * 2**20))
+    monkeypatch.setitem(sys.modules, "psutil", SimpleNamespace(Process=lambda: process))
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert runtime.peak_mib(torch.device("cpu")) == 3.0

@@ -3,7 +3,6 @@
 import errno
 import hashlib
 import os
-import resource
 import stat
 import threading
 from collections.abc import Iterator
@@ -57,6 +56,7 @@ def room_for_4_kib() -> Iterator[None]:
     The limit holds for every file of the process, so nothing but the write under test may run in
     it: a test runner whose report goes to a longer file could not write its next line.
     """
+    resource = pytest.importorskip("resource")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
     try:
@@ -138,6 +138,41 @@ def test_a_lock_is_let_go_after_an_error(tmp_path: Path):
         raise ValueError("inside")
     with storage.locked(tmp_path / "thing", waiting=lambda: pytest.fail("still held")):
         pass
+
+
+def lock(target: Path) -> None:
+    with storage.locked(target):
+        pass
+
+
+def write(target: Path) -> None:
+    storage.write_atomically(target, b"")
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.EPERM])
+@pytest.mark.parametrize("touch", [lock, write])
+def test_a_cache_without_permission_is_an_error_that_says_what_to_do(
+    tmp_path: Path, monkeypatch, number, touch
+):
+    def refuse(*arguments, **keywords):
+        raise OSError(number, os.strerror(number), str(tmp_path))
+
+    monkeypatch.setenv("DL4CV_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(storage.CacheError, match=r"cache cannot be written .* DL4CV_CACHE"):
+        touch(tmp_path / "cache" / "runs" / "a")
+    with pytest.raises(OSError, match=os.strerror(number)) as caught:
+        touch(tmp_path / "elsewhere")
+    assert not isinstance(caught.value, storage.CacheError)
+
+
+@pytest.mark.parametrize("place", ["file", "file/below"])
+@pytest.mark.parametrize("touch", [lock, write])
+def test_a_file_where_the_cache_should_be_is_named(tmp_path: Path, monkeypatch, place, touch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("DL4CV_CACHE", str(tmp_path / place))
+    with pytest.raises(storage.CacheError, match=f"cache folder {tmp_path / place} cannot"):
+        touch(storage.cache_dir() / "data" / "x")
 
 
 def test_the_cache_folder_can_be_moved(tmp_path: Path, monkeypatch):

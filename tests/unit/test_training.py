@@ -5,14 +5,13 @@ import os
 import random
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from dl4cv import optim, runtime, training
-from dl4cv.training import checkpoints, loop, runs, states
+from dl4cv.training import checkpoints, loop, runs
 from torch import nn
 from torch.nn import functional as F
 
@@ -46,16 +45,81 @@ def fit(model=None, *, optimizer=None, loss_fn=None, **settings) -> training.His
     )
 
 
-def in_process(code: str, *command: str, **environment: str) -> subprocess.CompletedProcess:
-    """Run ``code`` in a process of its own, which can import ``tiny``."""
-    script = Path(os.environ["DL4CV_CACHE"]) / "script.py"
-    script.write_text(textwrap.dedent(code))
+#: What the tests below look at, done by one process that imports PyTorch once and forks: a run that
+#: is killed while it writes its checkpoint, a run that two processes share, and one where the
+#: modules that Windows lacks are missing.
+ELSEWHERE = """
+import os, signal, socket, sys
+from pathlib import Path
+import torch
+import tiny
+from dl4cv import storage
+from dl4cv.training import checkpoints, loop
+
+def fork(work, cache, **environment):
+    child = os.fork()
+    if child == 0:
+        os.environ.update(environment, DL4CV_CACHE=f"{os.environ['DL4CV_CACHE']}/{cache}")
+        work()
+        sys.stdout.flush()
+        os._exit(0)
+    return child
+
+def killed():
+    write, count = checkpoints.write, 0
+
+    def write_and_die(path, state):
+        nonlocal count
+        count += 1
+        if count == 23:
+            with storage.atomic_path(path) as temporary:
+                temporary.write_bytes(b"half")
+                os.kill(os.getpid(), signal.SIGKILL)
+        write(path, state)
+
+    loop.CHECKPOINT_SECONDS = 0.0
+    checkpoints.write = write_and_die
+    tiny.train()
+
+def one_of_two():
+    model, _, history = tiny.train(dropout=0.0)
+    path = f"{os.environ['DL4CV_CACHE']}/{os.environ['RANK']}.pt"
+    torch.save((model.state_dict(), history.losses), path)
+    torch.distributed.destroy_process_group()
+
+def without_unix():
+    for name in [*sys.modules]:
+        if name.split(".")[0] in ("dl4cv", "tiny", "filelock"):
+            del sys.modules[name]
+    for name in ("resource", "fcntl", "pwd", "grp", "termios"):
+        sys.modules[name] = None
+    import tiny
+    from dl4cv import runtime
+    runtime.peak_mib = lambda device: 0.0
+    tiny.train()
+
+with socket.create_server(("127.0.0.1", 0)) as server:
+    port = server.getsockname()[1]
+meeting = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+children = [fork(killed, "killed"), fork(without_unix, "windows")]
+children += [fork(one_of_two, "two", RANK=str(rank), **meeting) for rank in range(2)]
+print([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children])
+"""
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder with the caches of ``ELSEWHERE``, and what it printed."""
+    if not hasattr(os, "fork"):
+        pytest.skip("this system cannot fork")
+    folder = tmp_path_factory.mktemp("elsewhere")
     path = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))
-    env = {**os.environ, "PYTHONPATH": path, **environment}
-    command = command or (sys.executable,)
-    return subprocess.run(
-        [*command, str(script)], env=env, capture_output=True, text=True, timeout=240
+    env = {**os.environ, "PYTHONPATH": path, "DL4CV_CACHE": str(folder), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", ELSEWHERE], env=env, capture_output=True, text=True, timeout=240
     )
+    assert done.stdout.splitlines()[-1:] == ["[-9, 0, 0, 0]"], done.stderr
+    return folder, done.stdout
 
 
 @pytest.mark.parametrize("make", [torch.optim.SGD, torch.optim.Adam, optim.SGD, optim.Adam])
@@ -117,11 +181,13 @@ def test_goes_back_to_training_after_an_evaluation():
 def test_a_run_from_the_store_leaves_behind_what_training_left(capsys):
     model, optimizer, trained = tiny.train()
     first = capsys.readouterr().out
-    other, its_optimizer, drawn = tiny.train()
-    assert (trained.trained_now, drawn.trained_now) == (True, False)
+    other, its_optimizer, loaded = tiny.train()
+    assert (trained.trained_now, loaded.trained_now) == (True, False)
     assert "from the run store, trained in" in capsys.readouterr().out
-    assert first.split()[-4:] == drawn.line().split()[-4:]
-    assert {**vars(drawn), "trained_now": True} == vars(trained)
+    assert first.split()[-4:] == loaded.line().split()[-4:]
+    torch.testing.assert_close(loaded.snapshots, trained.snapshots, rtol=0, atol=0)
+    known = {"trained_now": True, "snapshots": trained.snapshots}
+    assert vars(loaded) | known == vars(trained)
     same_state(model.state_dict(), other.state_dict())
     same_state(optimizer.state_dict(), its_optimizer.state_dict())
     assert optimizer.param_groups[0]["lr"] == 1e-2
@@ -144,33 +210,13 @@ def test_the_callers_randomness_is_left_alone():
     assert random_states() == before
 
 
-def test_resumes_after_kill_9_with_the_same_result(cache: Path, capsys):
-    killed = in_process(
-        """
-        import os, signal
-        import tiny
-        from dl4cv import storage
-        from dl4cv.training import checkpoints, loop
-
-        loop.CHECKPOINT_SECONDS = 0.0
-        write, count = checkpoints.write, 0
-
-        def write_and_die(path, state):
-            global count
-            count += 1
-            if count == 23:
-                with storage.atomic_path(path) as temporary:
-                    temporary.write_bytes(b"half")
-                    os.kill(os.getpid(), signal.SIGKILL)
-            write(path, state)
-
-        checkpoints.write = write_and_die
-        tiny.train()
-        """
-    )
-    assert killed.returncode == -9, killed.stderr
+def test_resumes_after_kill_9_with_the_same_result(elsewhere, monkeypatch, capsys):
+    cache = elsewhere[0] / "killed"
+    monkeypatch.setenv("DL4CV_CACHE", str(cache))
     (checkpoint,) = cache.glob("runs/test/tiny/*.checkpoint")
-    assert checkpoints.read(checkpoint)["step"] == 22
+    saved = checkpoints.read(checkpoint)
+    assert saved
+    assert len(saved["history"]["losses"]) == 22
     model, optimizer, resumed = tiny.train()
     assert "(resumed at step 22)" in capsys.readouterr().out
     left = [file.name for file in checkpoint.parent.iterdir() if not file.name.endswith(".lock")]
@@ -180,6 +226,7 @@ def test_resumes_after_kill_9_with_the_same_result(cache: Path, capsys):
     assert undisturbed.key == resumed.key
     assert undisturbed.losses == resumed.losses
     assert undisturbed.metrics == resumed.metrics
+    torch.testing.assert_close(undisturbed.snapshots, resumed.snapshots, rtol=0, atol=0)
     same_state(model.state_dict(), undisturbed_model.state_dict())
     same_state(optimizer.state_dict(), undisturbed_optimizer.state_dict())
 
@@ -189,7 +236,7 @@ def test_a_broken_checkpoint_is_said_and_ignored(capsys):
     entry = runs.folder(sound.name, sound.key)
     runs.shutil.rmtree(entry)
     path = checkpoints.path_of(entry)
-    checkpoints.write(path, {"step": 7})
+    checkpoints.write(path, {"model": torch.zeros(3)})
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
@@ -207,13 +254,15 @@ def test_a_loss_that_is_not_finite_stops_with_the_step_and_leaves_the_last_good(
         return model(x).sum() * (torch.inf if step == 7 else 1e-3)
 
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
-    with pytest.raises(training.TrainingError, match=r"test/run: the loss is .* at step 7") as told:
+    with pytest.raises(
+        training.TrainingError, match=r"test/run: the loss is .* at step 7"
+    ) as raised:
         fit(loss_fn=loss_fn, steps=100, batches=lambda step: (X, torch.tensor(step)))
     (checkpoint,) = cache.glob("runs/test/run/*.checkpoint")
-    assert str(checkpoint) in str(told.value)
+    assert str(checkpoint) in str(raised.value)
     state = checkpoints.read(checkpoint)
-    assert state["step"] == 7
-    assert len(state["losses"]) == 7
+    assert state
+    assert len(state["history"]["losses"]) == 7
     assert all(weight.isfinite().all() for weight in state["model"].values())
 
 
@@ -243,6 +292,7 @@ def test_weights_that_are_not_finite_are_never_kept(cache: Path):
         ({"name": "test/.."}, r"name is 'test/\.\.'"),
         ({"steps": 0}, "steps is 0"),
         ({"evaluate_every": 0}, "evaluate_every is 0"),
+        ({"seed": -1}, "seed is -1"),
     ],
 )
 def test_settings_out_of_range_are_errors(settings, said):
@@ -261,31 +311,105 @@ def test_fused_state_lies_as_its_parameter_does():
     optimizer = torch.optim.Adam(model.parameters())
     model(torch.rand(2, 3, 5, 5)).sum().backward()
     optimizer.step()
-    saved = states.load(states.dump(optimizer.state_dict()))
+    saved = runs.load_state(runs.dump_state(optimizer.state_dict()))
     loop.install(model, optimizer, model.state_dict(), saved)
     moment = optimizer.state[model.weight]["exp_avg"]
     assert moment.stride() == model.weight.stride()
 
 
-def test_two_processes_train_the_joint_batch_as_one_does():
-    code = """
-        import os
-        import torch
-        torch.set_num_threads(1)
-        import tiny
-        model, _, history = tiny.train(dropout=0.0)
-        path = f"{os.environ['DL4CV_CACHE']}/{os.environ['RANK']}.pt"
-        torch.save((model.state_dict(), history.losses), path)
-    """
-    launch = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone")
-    done = in_process(code, *launch, OMP_NUM_THREADS="1")
-    assert done.returncode == 0, done.stderr
-    assert len(training.RUN_LINE.findall(done.stdout)) == 1
+def test_two_processes_train_the_joint_batch_as_one_does(elsewhere):
+    folder, printed = elsewhere
     model, _, alone = tiny.train(dropout=0.0)
     assert alone.trained_now, "the number of processes belongs to the key"
-    outcomes = sorted(Path(os.environ["DL4CV_CACHE"]).glob("*.pt"))
+    assert len(list((folder / "two").glob("runs/test/tiny/*/run.json"))) == 1
+    outcomes = sorted((folder / "two").glob("*.pt"))
     assert len(outcomes) == 2
     for outcome in outcomes:
         weights, losses = torch.load(outcome, weights_only=True)
         assert losses == pytest.approx(alone.losses, abs=1e-12)
         torch.testing.assert_close(weights, dict(model.state_dict()), rtol=0, atol=1e-12)
+    assert len(training.RUN_LINE.findall(printed)) == 2, "one of these, one without Unix"
+
+
+def test_trains_where_the_modules_of_unix_are_missing(elsewhere):
+    assert list((elsewhere[0] / "windows").glob("runs/test/tiny/*/run.json"))
+
+
+def test_after_step_runs_once_a_step_when_the_weights_have_moved():
+    seen = []
+
+    def after_step(model):
+        seen.append((model.weight.item(), torch.is_grad_enabled()))
+        model.count += 1
+
+    model = nn.Linear(1, 1, bias=False)
+    model.register_buffer("count", torch.tensor(0))
+    weights = [model.weight.item()]
+    fit(
+        model,
+        loss_fn=lambda model, x: model.weight.sum(),
+        batches=lambda step: (X,),
+        after_step=after_step,
+        steps=3,
+    )
+    for _ in range(3):
+        weights.append(weights[-1] - 0.1)
+    assert [weight for weight, _ in seen] == pytest.approx(weights[1:], rel=1e-5)
+    assert not any(grad for _, grad in seen)
+    assert model.count == 3
+
+
+def test_snapshots_are_kept_as_they_were_and_come_from_the_store_too():
+    def train():
+        model = nn.Linear(3, 2)
+        nn.init.ones_(model.weight)
+        nn.init.zeros_(model.bias)
+        model.register_buffer("steps", torch.zeros(2, 1, dtype=torch.uint8))
+
+        def after_step(model):
+            model.steps += 1
+
+        return fit(
+            model,
+            steps=5,
+            after_step=after_step,
+            evaluate=lambda model: {"steps": model.steps, "first": model.steps[0, 0]},
+            evaluate_every=2,
+        )
+
+    trained, loaded = train(), train()
+    assert not loaded.trained_now
+    for history in (trained, loaded):
+        assert history.curve("first") == ([2, 4, 5], [2.0, 4.0, 5.0])
+        steps, values = history.snapshot("steps")
+        assert steps == [2, 4, 5]
+        assert values.shape == (3, 2, 1)
+        assert values.dtype == torch.uint8
+        assert values[:, 0, 0].tolist() == [2, 4, 5]
+        with pytest.raises(ValueError, match=r"no snapshot 'first'.*expected one of: steps"):
+            history.snapshot("first")
+        with pytest.raises(ValueError, match=r"no metric 'steps'.*expected one of: first"):
+            history.last("steps")
+
+
+def test_the_time_of_evaluation_is_recorded(monkeypatch, capsys):
+    now = iter(range(1000))
+    monkeypatch.setattr(loop.time, "perf_counter", lambda: next(now))
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 1e9)
+    history = fit(steps=4, evaluate=lambda model: {"a": 1.0}, evaluate_every=2)
+    assert (history.evaluation_seconds, history.seconds) == (2.0, 8.0)
+    assert ": trained now in 8.0 s (evaluation 2.0 s), peak " in capsys.readouterr().out
+    fit(steps=4)
+    assert "evaluation" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("window", [1, 3, 5, 9])
+def test_smoothed_losses_are_the_means_of_windows(window):
+    history = fit(steps=5)
+    steps, means = history.smoothed(window)
+    width = min(window, 5)
+    assert steps == list(range(width, 6))
+    expected = [sum(history.losses[end - width : end]) / width for end in steps]
+    assert means == pytest.approx(expected)
+    with pytest.raises(ValueError, match="window is 0"):
+        history.smoothed(0)

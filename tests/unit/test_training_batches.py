@@ -1,9 +1,9 @@
-"""Batches: every example once an epoch, and the same whenever a step is asked for again."""
+"""Batches: every example once an epoch, and the same at every call."""
 
 import pytest
 import torch
 from dl4cv import data, training
-from dl4cv.training.seeds import mix
+from dl4cv.training.seeds import derive_seed
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -56,8 +56,43 @@ def test_wrong_settings_are_errors(lengths, size, said):
 
 
 @given(st.lists(st.integers(0, 10**6), min_size=1, max_size=4), st.integers(0, 3))
-def test_mixed_seeds_are_seeds_and_differ(numbers, place):
-    assert 0 <= mix(*numbers) < 2**32
+def test_derived_seeds_are_seeds_and_differ(numbers, place):
+    assert 0 <= derive_seed(*numbers) < 2**32
     other = list(numbers)
     other[place % len(numbers)] += 1
-    assert mix(*numbers) != mix(*other)
+    assert derive_seed(*numbers) != derive_seed(*other)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32, torch.int64])
+def test_labels_of_any_integer_type_come_as_the_losses_take_them(dtype):
+    labels = torch.arange(4).to(dtype)
+    x, y = training.Batches((torch.rand(4, 1, 2, 3), labels), 1)(0)
+    assert y.dtype == torch.int64
+    torch.nn.functional.cross_entropy(x.flatten(1), y)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_images_that_are_floats_already_keep_their_type(dtype):
+    images = torch.rand(4, 1, 2, 3).to(dtype)
+    targets = torch.rand(4)
+    x, y = training.Batches((images, targets), 4)(0)
+    assert x.dtype == dtype
+    assert y.dtype == targets.dtype
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ((), "data has tensors of lengths"),
+        ((torch.zeros(0, 1, 2, 2), torch.zeros(0)), "data is empty"),
+        (torch.zeros(4, 1, 2, 2), "data is one tensor; expected several"),
+    ],
+)
+def test_data_without_examples_is_an_error(data, said):
+    with pytest.raises(ValueError, match=said):
+        training.Batches(data, 1)
+
+
+def test_a_seed_below_zero_is_an_error():
+    with pytest.raises(ValueError, match="seed is -1"):
+        training.Batches((torch.zeros(4),), 1, seed=-1)

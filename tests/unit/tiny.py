@@ -16,9 +16,10 @@ def loss_fn(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     return F.mse_loss(model(x), y)
 
 
-def evaluate(model: nn.Module) -> dict[str, float]:
-    """Return a metric that draws random numbers, as an evaluation may."""
-    return {"noisy": float(model(torch.rand(4, 3).double()).mean())}
+def evaluate(model: nn.Module) -> dict[str, float | torch.Tensor]:
+    """Return a metric and a snapshot that need random numbers, as an evaluation may."""
+    predicted = model(torch.rand(4, 3).double())
+    return {"noisy": float(predicted.mean()), "predicted": predicted}
 
 
 def train(*, dropout: float = 0.5) -> tuple[nn.Module, torch.optim.Optimizer, training.History]:

@@ -307,9 +307,9 @@ def check_balance(history: History, *, loss: float = 0.01, window: int = 300) ->
     Raises:
         TrainingError: if that happened; the message names the first such step.
     """
-    if "discriminator" not in history.parts:
+    if "discriminator" not in history.loss_terms:
         return
-    losses = torch.tensor(history.parts["discriminator"], dtype=torch.float64)
+    losses = torch.tensor(history.loss_terms["discriminator"], dtype=torch.float64)
     means = losses.unfold(0, min(window, len(losses)), 1).mean(1)
     lost = (means < loss).nonzero()
     if len(lost):

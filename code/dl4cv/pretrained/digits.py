@@ -9,13 +9,13 @@ from functools import cache
 from pathlib import Path
 
 import torch
+from safetensors import torch as safetensors
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dl4cv import data, runtime, storage, training
 from dl4cv.metrics.generative import Seen
 from dl4cv.models.lenet import LeNet
-from dl4cv.training import states
 
 WEIGHTS = Path(__file__).with_name("digits.safetensors")
 SHA256 = "5ea7e7fb309897de58940d5c3d10c72b3184091ba79191aeb1681145db699c76"
@@ -35,7 +35,7 @@ def load(path: Path = WEIGHTS) -> LeNet:
     if (found := storage.sha256(content)) != SHA256:
         raise ValueError(f"{path} has the SHA-256 {found}; expected {SHA256}; fetch it anew")
     model = LeNet()
-    model.load_state_dict(states.read_weights(content))
+    model.load_state_dict(safetensors.load(content))
     return model.to(runtime.device()).eval().requires_grad_(False)
 
 
@@ -97,5 +97,5 @@ def _shifted(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 if __name__ == "__main__":
-    storage.write_atomically(WEIGHTS, states.weights(train()))
+    storage.write_atomically(WEIGHTS, safetensors.save(train().cpu().state_dict()))
     print(f"{WEIGHTS} has the SHA-256 {storage.sha256_of_file(WEIGHTS)}")

@@ -1,6 +1,6 @@
 """What a result came from: digests of source files, and of functions with all that they use."""
 
 from dl4cv.provenance.sources import imports, modules_reached
-from dl4cv.provenance.values import Walk, of_callable, running
+from dl4cv.provenance.values import Hasher, running
 
-__all__ = ["Walk", "imports", "modules_reached", "of_callable", "running"]
+__all__ = ["Hasher", "imports", "modules_reached", "running"]

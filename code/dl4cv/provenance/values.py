@@ -1,51 +1,52 @@
-"""Digests of Python values: two values with one digest behave alike.
+"""Digests of Python values: two values with one digest behave alike, in this process or another.
 
-A function defined in a notebook is digested by its compiled code (so comments and layout do not
-count) and, in turn, by the values that it takes from its surroundings: constants, tensors, other
-functions. A function of this package is digested by the source of all modules it reaches; one of
-an installed package by its name and the package's version.
+A function defined in a notebook, or in a module of the reader's own, is hashed by its compiled
+code (so comments and layout do not count) and, in turn, by the values that it takes from its
+surroundings: constants, tensors, other functions, the modules that it imports. A function of this
+package is hashed by the source of all modules it reaches; one of an installed package by its name
+and the package's version. What is looked up by a computed name (``importlib.import_module``) is
+not seen; what need not be understood is refused.
+
+Why not joblib.hash, dill, or the Hasher of Hugging Face's datasets? They go by pickle, which takes
+a function of a module by its name, so that an edited helper gives a stale result, and whose bytes
+differ between processes where the same values are shared otherwise.
 """
 
 import dis
+import enum
 import functools
 import hashlib
+import importlib.util
 import sys
 import sysconfig
 import types
 import uuid
-import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from importlib import metadata
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from dl4cv.provenance import sources
 
-_ATOMS = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis), type(NotImplemented))
+_ATOMS = (type(None), bool, int, float, complex, str, bytes, range, slice, type(...))
+_TORCH_ATOMS = ("device", "dtype", "layout", "memory_format")
+#: Python's and other packages' compiled code, for which its name stands.
 _NAMED = (
+    types.BuiltinFunctionType,
     types.MethodDescriptorType,
     types.WrapperDescriptorType,
     types.MemberDescriptorType,
     types.GetSetDescriptorType,
-    types.ClassMethodDescriptorType,
-    types.MethodWrapperType,
 )
-#: Entries of a class that say where it stands or how it is typed, not what it does.
-_SILENT = {
-    "__dict__",
-    "__weakref__",
-    "__doc__",
-    "__module__",
-    "__annotations__",
-    "__annotate__",
-    "__annotate_func__",
-    "__annotations_cache__",
-    "__orig_bases__",
-    "__parameters__",
-    "__firstlineno__",
-    "__static_attributes__",
-    "_abc_impl",
-}
+#: What wraps functions, and the attributes that hold these.
+_WRAPPERS = (
+    *(property, staticmethod, classmethod, functools.cached_property, functools.partial),
+    *(types.MethodType, type(functools.cache(len))),
+)
+_WRAPPED = (
+    *("fget", "fset", "fdel", "func", "args", "keywords"),
+    *("__func__", "__self__", "__wrapped__"),
+)
 _LIBRARY = Path(sysconfig.get_path("stdlib"))
 
 #: The package's sources when this process began. A file that was edited since may or may not be
@@ -54,17 +55,8 @@ _AT_START = sources.all_modules()
 _UNSURE = f" edited while process {uuid.uuid4()} ran"
 
 
-def of_callable(function: Callable) -> str:
-    """Return the SHA-256 of a function, class, method or partial and of all that it uses.
-
-    Raises:
-        TypeError: if it uses something whose content cannot be told, such as an open file.
-    """
-    return Walk().digest(function)
-
-
-class Walk:
-    """Digests values one after another, and notices where they share an object.
+class Hasher:
+    """Hashes values one after another, and notices where they share an object.
 
     Sharing counts: a model whose two layers hold one weight differs from a model with two equal
     weights, and an optimizer that holds a model's parameters from one that holds copies.
@@ -76,19 +68,19 @@ class Walk:
         self._hash = hashlib.sha256()
         self._path: list[str] = []
 
-    def digest(self, value: Any, name: str = "") -> str:
+    def digest(self, value: Any, name: str = "the value") -> str:
         """Return the SHA-256 of ``value``.
 
         Args:
-            value: anything made of Python's own types, tensors, arrays, functions, and objects
-                that can be pickled or whose attributes can.
+            value: plain values, containers, tensors, arrays, functions, classes, and objects made
+                of nothing but attributes that are such: modules, optimizers, dataclasses.
             name: what an error calls it.
 
         Raises:
-            TypeError: if a part's content cannot be told; the message says how it was reached.
+            TypeError: if a part cannot be hashed; the message says how it was reached.
         """
         self._hash = hashlib.sha256()
-        self._path = [name] if name else []
+        self._path = [name]
         self._add(value)
         return self._hash.hexdigest()
 
@@ -98,29 +90,34 @@ class Walk:
             self._hash.update(b"%d:" % len(content))
             self._hash.update(content)
 
-    def _within(self, name: str, value: Any) -> None:
-        self._path.append(name)
-        self._say(name)
-        self._add(value)
-        self._path.pop()
-
     def _each(self, kind: str, items: Iterable[Any]) -> None:
         items = list(items)
         self._say(kind, len(items))
         for item in items:
             self._add(item)
 
+    def _pairs(self, kind: str, items: Iterable[tuple[Any, Any]]) -> None:
+        items = list(items)
+        self._say(kind, len(items))
+        for name, value in items:
+            self._add(name)
+            self._path.append(name if isinstance(name, str) else type(name).__qualname__)
+            self._add(value)
+            self._path.pop()
+
     def _add(self, value: Any) -> None:
-        if isinstance(value, _ATOMS) and type(value) in _ATOMS:
-            return self._say(type(value).__name__, repr(value))
-        if type(value) is tuple:
-            return self._each("tuple", value)
-        if isinstance(value, set | frozenset):
-            return self._say("set", *sorted(Walk().digest(item) for item in value))
-        if isinstance(value, types.CodeType):
+        kind = type(value)
+        if kind in _ATOMS or (kind.__module__ == "torch" and kind.__name__ in _TORCH_ATOMS):
+            return self._say(kind.__name__, repr(value))
+        if isinstance(value, PurePath):
+            return self._say("path", value)
+        # The compiler decides which constants are one object, so for these it cannot count.
+        if kind is types.CodeType:
             return self._add_code(value)
-        if isinstance(value, types.ModuleType):
-            return self._add_named_module(value.__name__)
+        if kind is tuple:
+            return self._each("tuple", value)
+        if kind is frozenset:
+            return self._say("frozenset", *sorted(Hasher().digest(item) for item in value))
         if id(value) in self._seen:
             return self._say("again", self._seen[id(value)][0])
         # The value is kept too: a freed object's id may come back as another object's.
@@ -133,91 +130,70 @@ class Walk:
             flat = value.detach().cpu().contiguous().flatten()
             self._say("tensor", value.dtype, tuple(value.shape), value.requires_grad)
             self._say(memoryview(flat.view(torch.uint8).numpy()))
-        elif numpy is not None and isinstance(value, numpy.ndarray) and not value.dtype.hasobject:
+        elif torch is not None and isinstance(value, torch.Generator):
+            self._each("generator", (value.device, value.get_state()))
+        elif numpy is not None and isinstance(value, numpy.ndarray | numpy.generic):
+            if value.dtype.hasobject:
+                raise self._refusal(value)
             self._say("array", value.dtype.str, value.shape, value.tobytes())
         elif isinstance(value, types.FunctionType):
             self._add_function(value)
+        elif isinstance(value, types.ModuleType):
+            self._add_module(value)
         elif isinstance(value, type):
             self._add_class(value)
-        elif isinstance(value, types.MethodType):
-            self._each("method", (value.__func__, value.__self__))
-        elif isinstance(value, types.BuiltinFunctionType):
-            owner = value.__self__
-            self._say("builtin", value.__module__, value.__qualname__)
-            if owner is not None and not isinstance(owner, types.ModuleType):
-                self._add(owner)
+        elif isinstance(value, _WRAPPERS):
+            held = [getattr(value, name, None) for name in _WRAPPED]
+            self._each("wrapper", [type(value), *held])
         elif isinstance(value, _NAMED):
-            self._say("named", value.__qualname__)
-        elif isinstance(value, functools.partial):
-            self._each("partial", (value.func, value.args, value.keywords))
-        elif isinstance(value, property):
-            self._each("property", (value.fget, value.fset, value.fdel))
-        elif isinstance(value, staticmethod | classmethod):
-            self._each(type(value).__name__, [value.__func__])
-        elif isinstance(value, functools.cached_property):
-            self._each("cached property", [value.func])
-        elif isinstance(value, weakref.ref):
-            self._each("weak", [value()])
-        elif type(value) is list:
-            self._each("list", value)
-        elif type(value) in (dict, types.MappingProxyType):
-            self._add_items("dict", value.items())
+            owner = getattr(value, "__self__", None)
+            self._say("named", getattr(value, "__module__", None), value.__qualname__)
+            self._add(None if isinstance(owner, types.ModuleType) else owner)
+        elif isinstance(value, enum.Enum):
+            self._each("enum", (type(value), value.name))
+        elif isinstance(value, list | tuple | dict | set):
+            self._pairs("container", [(type(value), getattr(value, "__dict__", None))])
+            if isinstance(value, dict):
+                self._pairs("items", value.items())
+            else:
+                self._add(frozenset(value) if isinstance(value, set) else tuple(value))
         else:
             self._add_instance(value)
 
-    def _add_items(self, kind: str, items: Iterable[tuple[Any, Any]]) -> None:
-        items = list(items)
-        self._say(kind, len(items))
-        for key, item in items:
-            if isinstance(key, str):
-                self._within(key, item)
-            else:
-                self._each("item", (key, item))
-
     def _add_instance(self, value: Any) -> None:
-        """Add an object by what pickle would need to make it again."""
+        """Add an object by its class and attributes, if these are all that it consists of."""
         try:
-            made = value.__reduce_ex__(4)
-        except Exception as error:
-            path = " → ".join(self._path) or "the value"
-            raise TypeError(
-                f"{path} is a {type(value).__qualname__}, whose content cannot be told ({error}); "
-                "expected functions, tensors, and objects made of these and of plain values"
-            ) from None
-        if isinstance(made, str):
-            return self._say("global", type(value).__module__, made)
-        maker, arguments, state, items, pairs = (*made, None, None, None)[:5]
-        self._say("instance")
-        self._add(type(value))
-        self._each("made by", (maker, arguments, state))
-        self._each("items", items or ())
-        return self._add_items("pairs", pairs or ())
+            maker, arguments, state, *_ = value.__reduce_ex__(4)
+        except Exception:
+            raise self._refusal(value) from None
+        if getattr(maker, "__name__", "") != "__newobj__":
+            raise self._refusal(value)
+        self._each("instance", arguments)
+        self._pairs("state", state.items() if isinstance(state, dict) else [("state", state)])
+
+    def _refusal(self, value: Any) -> TypeError:
+        return TypeError(
+            f"{' → '.join(self._path)} is a {type(value).__qualname__}, which cannot be hashed; "
+            "pass it as plain values, tensors or arrays, or as functions, modules and dataclasses "
+            "made of these"
+        )
 
     def _add_function(self, function: types.FunctionType) -> None:
-        # The closures of this package's and of others' factories, such as a cosine schedule's.
-        local = "<locals>" in function.__qualname__
-        where = _origin(function.__module__, function.__code__.co_filename)
-        if where != "here":
-            self._say("function", function.__module__, function.__qualname__)
-            self._add_named_module(function.__module__)
+        code, surroundings = function.__code__, function.__globals__
+        own = _is_readers(function.__module__, code.co_filename)
+        if own:
+            self._add_code(code, function.__doc__)
+            names = sorted(_global_names(code) & surroundings.keys())
+            self._pairs("globals", [(name, surroundings[name]) for name in names])
+            self._each("imports", _imported(code, surroundings.get("__package__") or ""))
         else:
-            self._say("function")
-            self._add_code(function.__code__, function.__doc__)
-            for name in sorted(_global_names(function.__code__)):
-                if name in function.__globals__:
-                    self._within(name, function.__globals__[name])
-                else:
-                    self._say("builtin or missing", name)
-        if local or where == "here":
+            self._say("function", function.__qualname__)
+            self._add_name(function.__module__)
+        # The closures of this package's and of others' factories count, as a cosine schedule's.
+        if own or "<locals>" in function.__qualname__:
             self._each("defaults", (function.__defaults__, function.__kwdefaults__))
-            cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
-            for name, cell in cells:
-                try:
-                    content = cell.cell_contents
-                except ValueError:
-                    self._say("empty", name)
-                else:
-                    self._within(name, content)
+            cells = [cell.cell_contents for cell in function.__closure__ or ()]
+            self._pairs("closure", zip(code.co_freevars, cells, strict=True))
 
     def _add_code(self, code: types.CodeType, docstring: str | None = None) -> None:
         constants = code.co_consts
@@ -230,28 +206,38 @@ class Walk:
 
     def _add_class(self, cls: type) -> None:
         self._say("class", cls.__qualname__)
-        file = getattr(sys.modules.get(cls.__module__), "__file__", None)
-        if _origin(cls.__module__, file) != "here":
-            return self._add_named_module(cls.__module__)
+        if not _is_readers(cls.__module__):
+            return self._add_name(cls.__module__)
         self._each("bases", (*cls.__bases__, type(cls)))
-        return self._add_items("members", sorted(_members(cls)))
+        members = {name: vars(cls)[name] for name in sorted(vars(cls))}
+        return self._pairs("members", [pair for pair in members.items() if _counts(*pair)])
 
-    def _add_named_module(self, name: str | None) -> None:
-        name = name or "builtins"
-        file = getattr(sys.modules.get(name), "__file__", None)
-        match _origin(name, file):
-            case "package":
-                self._say(name)
-                self._add_sources([name])
-            case "installed":
-                self._say(name, _version(name.partition(".")[0]))
-            case _:
-                text = Path(file).read_text("utf-8") if file else ""
-                self._say(name, text)
-                self._add_sources(sources.imports(text))
+    def _add_module(self, module: types.ModuleType) -> None:
+        """Add a module of the reader's own with its source and all that it holds.
 
-    def _add_sources(self, names: Iterable[str]) -> None:
-        self._say("sources", *running(names).items())
+        The source stands for what it holds that cannot be hashed; the rest shows what was loaded,
+        if the source was edited since.
+        """
+        if not _is_readers(module.__name__):
+            return self._add_name(module.__name__)
+        file = getattr(module, "__file__", None)
+        self._say("module", module.__name__, Path(file).read_bytes() if file else "")
+        depth = len(self._path)
+        for name in sorted(vars(module)):
+            try:
+                if not name.startswith("__"):
+                    self._pairs("member", [(name, vars(module)[name])])
+            except TypeError:
+                del self._path[depth:]
+        return None
+
+    def _add_name(self, module: str | None) -> None:
+        """Add what stands for code of this package, or of an installed one."""
+        top = (module or "builtins").partition(".")[0]
+        if module and top == "dl4cv":
+            self._say("sources", module, *running([module]).items())
+        else:
+            self._say("installed", module, _version(top))
 
 
 def running(names: Iterable[str]) -> dict[str, str]:
@@ -263,23 +249,16 @@ def running(names: Iterable[str]) -> dict[str, str]:
     }
 
 
-def _members(cls: type) -> list[tuple[str, Any]]:
-    return [(name, member) for name, member in vars(cls).items() if name not in _SILENT]
-
-
-def _origin(module: str | None, file: str | None) -> str:
-    """Return whose code it is: this ``package``'s, ``installed``, or ``here`` (a notebook's)."""
+def _is_readers(module: str | None, file: str | None = None) -> bool:
+    """Return whether code is a notebook's or a module's of the reader, not an installed one's."""
     module = module or "builtins"
-    if module.partition(".")[0] == "dl4cv":
-        return "package"
-    if module == "__main__":
-        return "here"
-    loaded = getattr(sys.modules.get(module), "__file__", None) or file
-    if loaded is None or not Path(loaded).is_file():
-        return "installed" if module in sys.modules else "here"
-    path = Path(loaded)
-    foreign = {"site-packages", "dist-packages"} & set(path.parts)
-    return "installed" if foreign or path.is_relative_to(_LIBRARY) else "here"
+    if module == "__main__" or module.partition(".")[0] == "dl4cv":
+        return module == "__main__"
+    path = Path(getattr(sys.modules.get(module), "__file__", None) or file or "")
+    if not path.is_file():
+        return module not in sys.modules
+    installed = {"site-packages", "dist-packages"} & set(path.parts)
+    return not installed and not path.is_relative_to(_LIBRARY)
 
 
 @functools.cache
@@ -292,13 +271,36 @@ def _version(top: str) -> str:
         return str(version or sys.version_info[:3])
 
 
+def _counts(name: str, member: Any) -> bool:
+    """Return whether a class's entry does something; data with dunder names only describes."""
+    if name in ("_abc_impl", "__annotate__", "__annotate_func__"):
+        return False
+    return not name.startswith("__") or callable(member) or isinstance(member, classmethod)
+
+
+def _instructions(code: types.CodeType) -> Iterator[dis.Instruction]:
+    """Yield the instructions of ``code`` and of the functions within it."""
+    yield from dis.get_instructions(code)
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _instructions(constant)
+
+
 def _global_names(code: types.CodeType) -> set[str]:
-    """Return the names that ``code`` and the functions within it look up outside themselves."""
-    names = {
-        instruction.argval
-        for instruction in dis.get_instructions(code)
-        if instruction.opname.startswith("LOAD_")
-        and ("GLOBAL" in instruction.opname or "NAME" in instruction.opname)
-    }
-    inner = (constant for constant in code.co_consts if isinstance(constant, types.CodeType))
-    return names.union(*map(_global_names, inner))
+    """Return the names that ``code`` looks up outside itself."""
+    loads = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
+    return {each.argval for each in _instructions(code) if each.opname in loads}
+
+
+def _imported(code: types.CodeType, package: str) -> Iterator[Any]:
+    """Yield the modules that ``code`` imports when it runs; of a missing one, its name."""
+    level, names = 0, None
+    for each in _instructions(code):
+        if each.opname == "IMPORT_NAME":
+            base = importlib.util.resolve_name("." * (level or 0) + each.argval, package)
+            for name in (base, *(f"{base}.{name}" for name in names or ())):
+                try:
+                    yield importlib.import_module(name)
+                except ImportError:
+                    yield name
+        level, names = names, each.argval

@@ -7,4 +7,4 @@ from dl4cv.training.fit import fit
 from dl4cv.training.history import RUN_LINE, History
 from dl4cv.training.loop import TrainingError
 
-__all__ = ["RUN_LINE", "Batches", "History", "EMA", "TrainingError", "fit", "schedules"]
+__all__ = ["EMA", "RUN_LINE", "Batches", "History", "TrainingError", "fit", "schedules"]

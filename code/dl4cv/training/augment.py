@@ -1,4 +1,4 @@
-"""Augmentation on tensors: a whole batch at once, with randomness of the batch's own.
+"""Augmentation on tensors: a whole batch at once, reproducible at each step.
 
 Each function returns a transform for ``training.Batches``: from images (N, C, H, W), floats, and a
 generator to changed images of the same shape. Each image draws its own change.
@@ -11,19 +11,19 @@ from torch.nn import functional as F
 from dl4cv.training.batches import Transform
 
 
-def shift(most: int) -> Transform:
-    """Return the transform that moves an image by up to ``most`` pixels each way, zeros moving in.
+def random_shift(max_shift: int) -> Transform:
+    """Return the transform that shifts by up to ``max_shift`` pixels each way, filling with zeros.
 
     Raises:
-        ValueError: if ``most`` is below 0.
+        ValueError: if ``max_shift`` is below 0.
     """
-    if most < 0:
-        raise ValueError(f"most is {most}; expected at least 0 pixels")
+    if max_shift < 0:
+        raise ValueError(f"max_shift is {max_shift}; expected at least 0 pixels")
 
     def transform(images: Tensor, generator: torch.Generator) -> Tensor:
         count, _, height, width = images.shape
-        padded = F.pad(images, (most,) * 4)
-        corners = torch.randint(2 * most + 1, (2, count, 1), generator=generator)
+        padded = F.pad(images, (max_shift,) * 4)
+        corners = torch.randint(2 * max_shift + 1, (2, count, 1), generator=generator)
         rows = corners[0] + torch.arange(height)  # (N, H)
         columns = corners[1] + torch.arange(width)  # (N, W)
         which = torch.arange(count)[:, None, None]
@@ -33,8 +33,8 @@ def shift(most: int) -> Transform:
     return transform
 
 
-def flip() -> Transform:
-    """Return the transform that mirrors every other image, left to right, by chance."""
+def random_horizontal_flip() -> Transform:
+    """Return the transform that mirrors an image left to right with probability ½."""
 
     def transform(images: Tensor, generator: torch.Generator) -> Tensor:
         mirrored = torch.rand(len(images), 1, 1, 1, generator=generator) < 0.5
@@ -43,24 +43,27 @@ def flip() -> Transform:
     return transform
 
 
-def erase(side: int) -> Transform:
-    """Return the transform that blackens a square of ``side`` pixels, centred anywhere.
+def cutout(size: int) -> Transform:
+    """Return the transform that sets a square of ``size`` × ``size`` pixels to 0.
+
+    Its center is anywhere in the image, so that a part of the square may lie outside.
 
     Raises:
-        ValueError: if ``side`` is below 1.
+        ValueError: if ``size`` is below 1.
 
-    Source: DeVries and Taylor, "Cutout" (2017).
+    Source: DeVries and Taylor, "Improved Regularization of Convolutional Neural Networks with
+        Cutout" (2017), arXiv:1708.04552.
     """
-    if side < 1:
-        raise ValueError(f"side is {side}; expected at least 1 pixel")
+    if size < 1:
+        raise ValueError(f"size is {size}; expected at least 1 pixel")
 
     def transform(images: Tensor, generator: torch.Generator) -> Tensor:
         count, _, height, width = images.shape
-        top = torch.randint(height, (count, 1), generator=generator) - side // 2
-        left = torch.randint(width, (count, 1), generator=generator) - side // 2
+        top = torch.randint(height, (count, 1), generator=generator) - size // 2
+        left = torch.randint(width, (count, 1), generator=generator) - size // 2
         rows, columns = torch.arange(height), torch.arange(width)
-        down = (rows >= top) & (rows < top + side)  # (N, H)
-        across = (columns >= left) & (columns < left + side)  # (N, W)
+        down = (rows >= top) & (rows < top + size)  # (N, H)
+        across = (columns >= left) & (columns < left + size)  # (N, W)
         hole = down[:, :, None] & across[:, None, :]
         return images.masked_fill(hole[:, None], 0)
 

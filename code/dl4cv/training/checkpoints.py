@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from dl4cv import storage
-from dl4cv.training import runs, states
+from dl4cv.training import runs
 
 
 def path_of(entry: Path) -> Path:
@@ -12,13 +12,13 @@ def path_of(entry: Path) -> Path:
     return entry.with_name(f"{entry.name}.checkpoint")
 
 
-def write(path: Path, state: Any) -> None:
+def write(path: Path, state: dict[str, Any]) -> None:
     """Write ``state`` with its checksum; a kill in the middle leaves the one before."""
-    content = states.dump(state)
+    content = runs.dump_state(state)
     storage.write_atomically(path, storage.sha256(content).encode() + content)
 
 
-def read(path: Path) -> Any | None:
+def read(path: Path) -> dict[str, Any] | None:
     """Return the state last written, or None if there is no checkpoint.
 
     Raises:
@@ -30,7 +30,7 @@ def read(path: Path) -> Any | None:
     checksum, content = content[:64], content[64:]
     if storage.sha256(content).encode() != checksum:
         raise runs.DamagedError("the checkpoint does not match its checksum")
-    return states.load(content)
+    return runs.load_state(content)
 
 
 def remove(path: Path) -> None:

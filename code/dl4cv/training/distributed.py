@@ -6,6 +6,7 @@ one process would have taken with the whole batch. The first process alone write
 
 import atexit
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -33,12 +34,19 @@ class Processes:
         """Whether this is the process that writes and prints."""
         return self.rank == 0
 
+    def in_first(self, function: Callable[[], T]) -> T:
+        """Return in every process what ``function`` returns in the first, which alone runs it."""
+        box: list[Any] = [function() if self.leads else None]
+        if self.world > 1:
+            distributed.broadcast_object_list(box, src=0)
+        return box[0]
+
     def wrap(self, model: nn.Module) -> nn.Module:
         """Return ``model`` so that ``backward`` averages the gradients over the processes."""
         return DistributedDataParallel(model) if self.world > 1 else model
 
     def slice(self, batch: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """Return this process's share of a batch.
+        """Return this process's part of a batch.
 
         Raises:
             ValueError: if the batch cannot be divided evenly.
@@ -48,7 +56,7 @@ class Processes:
         if any(len(tensor) % self.world for tensor in batch):
             raise ValueError(
                 f"a batch has {len(batch[0])} examples; expected a multiple of {self.world}, the "
-                "number of processes that share it"
+                "number of processes that divide it"
             )
         return tuple(tensor.chunk(self.world)[self.rank] for tensor in batch)
 
@@ -60,15 +68,7 @@ class Processes:
             value /= self.world
         return value
 
-    def share(self, value: T) -> T:
-        """Return the first process's ``value`` in every process."""
-        if self.world == 1:
-            return value
-        box: list[Any] = [value]
-        distributed.broadcast_object_list(box, src=0)
-        return box[0]
-
-    def share_buffers(self, model: nn.Module) -> None:
+    def copy_buffers(self, model: nn.Module) -> None:
         """Give every process the first one's buffers, such as the averages of batch norm."""
         if self.world > 1:
             for buffer in model.buffers():

@@ -1,4 +1,4 @@
-"""An exponential moving average of a model's weights: a calmer copy of a model that trains."""
+"""An exponential moving average (EMA) of a model's weights."""
 
 import copy
 
@@ -7,22 +7,24 @@ from torch import nn
 
 
 class EMA(nn.Module):
-    """A model that keeps, beside what trains, the moving average of its weights.
+    """A model together with the moving average of its weights.
 
     Called, it runs the model in training mode and the average in evaluation mode. ``update`` moves
     the average after a step of the optimizer: θ̄ ← d θ̄ + (1 − d) θ. In the first updates, d grows
-    as (1 + t) / (10 + t), so that the random weights of the start are soon forgotten.
+    as (1 + t) / (10 + t), so that the random initial weights are soon forgotten.
 
-    The optimizer is given ``average.model.parameters()``; both copies are in the state dict.
+    The optimizer is given ``ema.model.parameters()``, and ``training.fit``
+    ``after_step=lambda ema: ema.update()``; both copies are in the state dict.
 
     Args:
-        model: what trains.
-        decay: d, the share that the average keeps at an update, in [0, 1).
+        model: what is trained.
+        decay: d, the weight of the old average at an update, in [0, 1).
 
     Raises:
         ValueError: if ``decay`` is out of its range.
 
-    Source: Polyak and Juditsky (1992); the growing decay is that of Tensorflow's.
+    Source: Polyak and Juditsky, "Acceleration of Stochastic Approximation by Averaging" (1992);
+        the growing decay is that of TensorFlow's ``ExponentialMovingAverage``.
     """
 
     def __init__(self, model: nn.Module, *, decay: float = 0.999) -> None:
@@ -36,12 +38,12 @@ class EMA(nn.Module):
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
 
     def forward(self, *inputs, **keywords):
-        """Run the copy that fits the mode."""
+        """Run the model in training mode, the average in evaluation mode."""
         return (self.model if self.training else self.average)(*inputs, **keywords)
 
     @torch.no_grad()
     def update(self) -> None:
-        """Move the average towards the weights as they are now; copy what is no parameter."""
+        """Move the average towards the present weights; buffers are copied."""
         self.updates += 1
         keep = torch.clamp((1 + self.updates) / (10 + self.updates), max=self.decay)
         for mean, now in zip(self.average.parameters(), self.model.parameters(), strict=True):

@@ -1,4 +1,4 @@
-"""Losses in parts, minimised in turn, and the moving average of weights."""
+"""Losses of several terms, minimized in turn, and the moving average of weights."""
 
 from pathlib import Path
 
@@ -33,11 +33,11 @@ def fit(model, loss_fn, steps=3, **settings):
     optimizer = settings.pop("optimizer", torch.optim.SGD(model.parameters(), lr=0.1))
     batches = settings.pop("batches", lambda step: (torch.zeros(4),))
     return training.fit(
-        model, batches, loss_fn, optimizer, **{"name": "test/parts", "steps": steps} | settings
+        model, batches, loss_fn, optimizer, **{"name": "test/game", "steps": steps} | settings
     )
 
 
-def test_parts_are_minimised_one_after_another():
+def test_terms_are_minimized_one_after_another():
     model, x, y = Two(), 1.0, 2.0
     history = fit(model, game)
     losses = {"x": [], "y": []}
@@ -47,13 +47,13 @@ def test_parts_are_minimised_one_after_another():
         losses["y"].append(-x * y)
         y += 0.1 * x
     assert (model.x.item(), model.y.item()) == pytest.approx((x, y), rel=1e-6)
-    assert history.parts["x"] == pytest.approx(losses["x"], rel=1e-6)
-    assert history.parts["y"] == pytest.approx(losses["y"], rel=1e-6)
+    assert history.loss_terms["x"] == pytest.approx(losses["x"], rel=1e-6)
+    assert history.loss_terms["y"] == pytest.approx(losses["y"], rel=1e-6)
     sums = [a + b for a, b in zip(losses["x"], losses["y"], strict=True)]
     assert history.losses == pytest.approx(sums, abs=1e-6)
 
 
-def test_a_part_moves_only_what_it_reaches_even_with_momentum():
+def test_a_term_moves_only_what_it_reaches_even_with_momentum():
     model = Two()
 
     def only_x(model, batch):
@@ -65,7 +65,7 @@ def test_a_part_moves_only_what_it_reaches_even_with_momentum():
     assert model.x.item() < 1.0
 
 
-def test_a_part_that_comes_twice_is_told_as_its_mean():
+def test_a_term_that_is_yielded_twice_is_recorded_as_its_mean():
     model = Two()
 
     def twice(model, batch):
@@ -74,17 +74,17 @@ def test_a_part_that_comes_twice_is_told_as_its_mean():
 
     history = fit(model, twice, steps=1)
     assert model.x.item() == pytest.approx(0.64, rel=1e-6)
-    assert history.parts == {"x": pytest.approx([(1 + 0.64) / 2])}
+    assert history.loss_terms == {"x": pytest.approx([(1 + 0.64) / 2])}
 
 
-def test_parts_outlive_the_store():
+def test_terms_come_from_the_store():
     first = fit(Two(), game)
     again = fit(Two(), game)
     assert (first.trained_now, again.trained_now) == (True, False)
-    assert first.parts == again.parts
+    assert first.loss_terms == again.loss_terms
 
 
-def test_a_part_that_is_not_finite_is_named():
+def test_a_term_that_is_not_finite_is_named():
     def bad(model, batch):
         yield "x", model.x * 1
         yield "y", model.y * torch.inf
@@ -93,16 +93,28 @@ def test_a_part_that_is_not_finite_is_named():
         fit(Two(), bad)
 
 
-def test_code_after_a_yield_runs_after_the_step():
+def test_a_game_that_yields_nothing_is_an_error():
+    with pytest.raises(ValueError, match="loss_fn yielded nothing at step 0"):
+        fit(Two(), lambda model, batch: iter(()))
+
+
+def test_after_step_waits_for_all_terms():
+    model, seen = Two(), []
+    fit(
+        model, game, steps=1, after_step=lambda model: seen.append((model.x.item(), model.y.item()))
+    )
+    assert seen == [(model.x.item(), model.y.item())]
+
+
+def test_the_average_is_updated_after_each_step():
     model = training.EMA(nn.Linear(2, 1), decay=0.5)
     before = model.model.weight.detach().clone()
 
     def loss_fn(model, batch):
-        yield "sum", model.model.weight.sum() + 0 * model(torch.zeros(1, 2)).sum()
-        model.update()
+        return model.model.weight.sum() + 0 * model(torch.zeros(1, 2)).sum()
 
     optimizer = torch.optim.SGD(model.model.parameters(), lr=0.1)
-    fit(model, loss_fn, steps=1, optimizer=optimizer)
+    fit(model, loss_fn, steps=1, optimizer=optimizer, after_step=lambda ema: ema.update())
     # The first update keeps 2/11 of the old weights.
     expected = before * 2 / 11 + (before - 0.1) * 9 / 11
     torch.testing.assert_close(model.average.weight.cpu(), expected, atol=1e-6, rtol=0)
