@@ -62,6 +62,27 @@ def test_receptive_field_equals_where_the_gradient_reaches(settings):
         assert int(moved[0] - rows[0]) == reach.stride
 
 
+@pytest.mark.parametrize("make", [convnet.three_layers, convnet.deep])
+def test_color_images_in_any_number(make):
+    net = make(in_channels=3, num_classes=4)
+    net.eval()
+    for count in (0, 1, 3):
+        assert net(torch.rand(count, 3, 28, 28)).shape == (count, 4)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: convnet.deep((8,)), r"widths is \(8,\); expected at least two"),
+        (lambda: convnet.deep((8, 0)), r"widths is \(8, 0\); expected one or more"),
+        (lambda: convnet.three_layers(0), "filters is 0; expected 1 or more"),
+    ],
+)
+def test_a_size_that_does_not_exist_is_named(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
 @pytest.mark.parametrize("layer", [layers.Linear(4, 4), torch.nn.Conv2d(1, 1, 3)])
 def test_a_reach_that_cannot_be_told_is_an_error(layer):
     with pytest.raises(ValueError, match=rf"net holds a {type(layer).__name__}; expected"):

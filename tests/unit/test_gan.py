@@ -1,10 +1,11 @@
-"""The games against their formulas, the gradient penalty against closed forms, the film."""
+"""The games against their formulas, the gradient penalty against closed forms, the networks."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
-from dl4cv import training
+from dl4cv import exercises, training
 from dl4cv.models import gan
 from torch import nn
 from torch.nn import functional as F
@@ -15,11 +16,11 @@ def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("DL4CV_CACHE", str(tmp_path))
 
 
-def players(**settings) -> gan.GAN:
+def players(latent_dim: int = 3) -> gan.GAN:
     torch.manual_seed(0)
     generator = nn.Sequential(nn.Linear(3, 4), nn.Tanh())
     discriminator = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 1), nn.Flatten(0))
-    return gan.GAN(generator, discriminator, latent=3, **settings).double()
+    return gan.GAN(generator, discriminator, latent_dim=latent_dim).double()
 
 
 @pytest.fixture
@@ -57,20 +58,20 @@ def hinge(real, fake):
 
 
 @pytest.mark.parametrize(
-    ("game", "formula"),
+    ("loss_fn", "formula"),
     [
-        (gan.vanilla_game, vanilla),
-        (gan.least_squares_game, least_squares),
-        (gan.hinge_game, hinge),
+        (gan.vanilla_loss, vanilla),
+        (gan.least_squares_loss, least_squares),
+        (gan.hinge_loss, hinge),
     ],
 )
-def test_losses_and_gradients_are_those_of_the_formula(model, game, formula):
+def test_losses_and_gradients_are_those_of_the_formula(model, loss_fn, formula):
     first, second = formula(*scores(model))
     theirs = list(model.discriminator.parameters())
     ours = list(model.generator.model.parameters())
     wanted = torch.autograd.grad(first, theirs, retain_graph=True)
     wanted_of_generator = torch.autograd.grad(second, ours)
-    moves = game(model, REAL)
+    moves = loss_fn(model, REAL)
     part, loss = next(moves)
     assert part == "discriminator"
     torch.testing.assert_close(loss, first)
@@ -86,11 +87,10 @@ def test_losses_and_gradients_are_those_of_the_formula(model, game, formula):
     torch.testing.assert_close([p.grad for p in ours], list(wanted_of_generator))
     assert all(p.requires_grad for p in theirs)
     assert list(moves) == []
-    assert int(model.generator.updates) == 1
 
 
-def test_the_generator_answers_the_discriminator_as_it_is_by_then(model):
-    moves = gan.vanilla_game(model, REAL)
+def test_the_generator_plays_against_the_updated_discriminator(model):
+    moves = gan.vanilla_loss(model, REAL)
     next(moves)
     with torch.no_grad():
         model.discriminator[2].bias += 1
@@ -98,10 +98,10 @@ def test_the_generator_answers_the_discriminator_as_it_is_by_then(model):
     torch.testing.assert_close(loss, F.softplus(-scores(model)[1]).mean())
 
 
-def test_the_wasserstein_game_gives_the_critic_its_turns(model, monkeypatch):
+def test_the_wasserstein_loss_updates_the_critic_on_each_batch(model, monkeypatch):
     monkeypatch.setattr(gan, "gradient_penalty", lambda critic, real, fake: torch.tensor(0.25))
     real, fake = scores(model)
-    moves = list(gan.wasserstein_game(model, REAL, REAL, REAL, penalty=8.0))
+    moves = list(gan.wasserstein_loss(model, REAL, REAL, REAL, penalty=8.0))
     assert [part for part, _ in moves] == ["critic", "critic", "critic", "generator"]
     for _, loss in moves[:3]:
         torch.testing.assert_close(loss, fake.mean() - real.mean() + 8 * 0.25)
@@ -133,7 +133,7 @@ def test_the_penalty_is_taken_between_real_and_fake_image_by_image():
     torch.testing.assert_close(penalty, (2 * share - 1).square().mean())
 
 
-def test_the_penalty_can_be_differentiated_by_the_critics_weights():
+def test_the_penalty_can_be_differentiated_with_respect_to_the_critics_weights():
     weight = torch.tensor([2.0, 0.0], requires_grad=True)
     gan.gradient_penalty(lambda x: x @ weight, torch.rand(3, 2), torch.rand(3, 2)).backward()
     torch.testing.assert_close(weight.grad, torch.tensor([2.0, 0.0]))  # 2 (‖w‖ − 1) w / ‖w‖
@@ -179,52 +179,110 @@ def test_instance_noise_is_added_in_training_only():
     torch.testing.assert_close(noise.eval()(images), images, rtol=0, atol=0)
 
 
-def test_each_kind_of_networks_learns_a_few_steps_and_films_them():
+def test_training_moves_both_players_the_average_and_the_snapshots():
     images = torch.rand(32, 1, 28, 28)
-    model = gan.GAN(gan.dense_generator(4), gan.dense_discriminator(), latent=4, frames=2)
-
-    def evaluate(model):
-        model.record()
-        return {"count": float(model.filmed)}
-
-    def fit():
-        return training.fit(
-            model,
-            lambda step: (images,),
-            gan.vanilla_game,
-            torch.optim.Adam(
-                [*model.generator.model.parameters(), *model.discriminator.parameters()]
-            ),
-            name="test/gan",
-            steps=4,
-            evaluate=evaluate,
-            evaluate_every=2,
-        )
-
-    history = fit()
+    model = gan.GAN(gan.dense_generator(4), gan.dense_discriminator(), latent_dim=4)
+    noise = model.noise(25, torch.Generator().manual_seed(0))
+    history = training.fit(
+        model,
+        lambda step: (images,),
+        gan.vanilla_loss,
+        torch.optim.Adam([*model.generator.model.parameters(), *model.discriminator.parameters()]),
+        name="test/gan",
+        steps=4,
+        after_step=gan.GAN.update_average,
+        evaluate=lambda model: {"samples": (255 * model.sample(noise)).round().byte()},
+        evaluate_every=2,
+    )
     assert set(history.loss_terms) == {"discriminator", "generator"}
-    assert int(model.filmed) == 2
-    last = model.sample(model.noise(gan.GAN.CAST, torch.Generator().manual_seed(0)))
-    # Filmed under bfloat16 where that is fast, which may move a pixel by a grey level or two.
-    torch.testing.assert_close(model.film[1].float(), (last * 255).round(), rtol=0, atol=2)
-    assert not torch.equal(model.film[0], model.film[1])
-    with pytest.raises(IndexError):
-        model.record()
+    assert int(model.generator.updates) == 4
+    steps, samples = history.snapshot("samples")
+    assert list(steps) == [2, 4]
+    assert samples.shape == (2, 25, 1, 28, 28)
+    # Sampled under bfloat16 where that is fast, which may move a pixel by a gray level or two.
+    last = (255 * model.sample(noise)).round()
+    torch.testing.assert_close(samples[1].float(), last, rtol=0, atol=2)
+    assert not torch.equal(samples[0], samples[1])
 
 
-def history(losses) -> training.History:
-    return training.History("test/gan", "", losses, {"discriminator": losses})
+def test_the_average_follows_the_generator(model):
+    before = model.generator.average[0].weight.clone()
+    with torch.no_grad():
+        model.generator.model[0].weight += 1
+    model.update_average()
+    assert int(model.generator.updates) == 1
+    assert (model.generator.average[0].weight > before).all()
+
+
+def history(**terms) -> SimpleNamespace:
+    return SimpleNamespace(name="test/gan", loss_terms=terms)
 
 
 def test_a_discriminator_that_won_is_an_error_that_says_when():
-    gan.check_balance(history([0.5] * 400 + [0.001] * 250 + [0.4] * 100))
+    gan.check_discriminator(history(discriminator=[0.5] * 400 + [0.001] * 250 + [0.4] * 100))
     with pytest.raises(
         training.TrainingError, match=r"test/gan: .* below 0.01 .* from step 400 on"
     ):
-        gan.check_balance(history([9.0] * 400 + [0.001] * 320))
+        gan.check_discriminator(history(discriminator=[9.0] * 400 + [0.001] * 320))
 
 
 def test_a_critic_has_no_loss_to_be_stuck_at():
-    game = history([0.0] * 400)
-    game.loss_terms["critic"] = game.loss_terms.pop("discriminator")
-    gan.check_balance(game)
+    gan.check_discriminator(history(critic=[0.0] * 400))
+
+
+def test_frozen_leaves_alone_what_was_frozen_before():
+    layer = nn.Linear(2, 1)
+    layer.bias.requires_grad_(False)
+    with gan.frozen(layer):
+        assert not layer.weight.requires_grad
+    assert layer.weight.requires_grad
+    assert not layer.bias.requires_grad
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_losses_are_finite_in_every_precision(dtype):
+    model, real = players().to(dtype), REAL.to(dtype)
+    for loss_fn in (gan.vanilla_loss, gan.least_squares_loss, gan.hinge_loss, gan.wasserstein_loss):
+        for _, loss in loss_fn(model, real):
+            assert loss.isfinite()
+            assert loss.dtype == dtype
+
+
+@pytest.mark.parametrize("count", [0, 1, 501])
+def test_any_number_of_images_is_sampled(count):
+    model = gan.GAN(
+        gan.convolutional_generator(3, hidden=4, width=1),
+        gan.convolutional_discriminator(hidden=4, width=1),
+        latent_dim=3,
+    )
+    assert model.sample(model.noise(count)).shape == (count, 1, 28, 28)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda m: m.sample(torch.zeros(2, 4)), r"noise has shape \(2, 4\); expected \(N, 3\)"),
+        (lambda m: next(gan.hinge_loss(m, REAL[:0])), r"real has shape \(0, 4\)"),
+        (lambda m: next(gan.hinge_loss(m, REAL.long())), "dtype torch.int64; expected .* floats"),
+        (lambda m: next(gan.wasserstein_loss(m)), "real has no batches"),
+        (lambda m: gan.gradient_penalty(m.discriminator, REAL[:0], REAL[:0]), r"real has shape"),
+        (lambda m: gan.InstanceNoise(-0.1), r"std is -0.1; expected at least 0"),
+        (lambda m: players(latent_dim=0), "latent_dim is 0; expected 1 or more"),
+        (lambda m: gan.check_discriminator(history(), window=0), "window is 0; expected 1"),
+    ],
+)
+def test_what_is_wrong_is_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call(players())
+
+
+def test_exercises_tell_right_from_wrong():
+    check = exercises.check
+    assert check("gans/optimal_discriminator", lambda p, q: p / (p + q)).passed
+    assert not check("gans/optimal_discriminator", lambda p, q: q / (p + q)).passed
+
+    def norms(g):
+        return g.flatten(1).norm(dim=1)
+
+    assert check("gans/gradient_penalty", lambda g: (norms(g) - 1).square().mean()).passed
+    assert not check("gans/gradient_penalty", lambda g: (g.norm() - 1).square()).passed

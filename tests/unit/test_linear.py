@@ -11,7 +11,7 @@ from torch.nn import functional as F
 def problem(count: int = 9, features: int = 6, classes: int = 4, seed: int = 0):
     generator = torch.Generator().manual_seed(seed)
     model = linear.LinearClassifier(
-        features, classes, generator=generator, scale=0.5, dtype=torch.float64
+        features, classes, generator=generator, std=0.5, dtype=torch.float64
     )
     model.bias += torch.randn(classes, generator=generator, dtype=torch.float64)
     images = torch.randn(count, features, generator=generator, dtype=torch.float64)
@@ -110,6 +110,21 @@ def test_what_is_wrong_is_named():
         model.loss(images, labels + 4 - labels, losses.softmax_loss)
     with pytest.raises(ValueError, match="in_features is 0 and out_features 3"):
         linear.LinearClassifier(0, 3)
+    with pytest.raises(ValueError, match="std is -1; expected at least 0"):
+        linear.LinearClassifier(2, 3, std=-1)
+    with pytest.raises(ValueError, match=r"images has dtype torch.uint8; expected torch.float64"):
+        model.scores(images.byte())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_gives_about_the_same_scores(dtype):
+    model, images, _ = problem()
+    half = linear.LinearClassifier(6, 4, dtype=dtype)
+    half.load_state_dict(model.state_dict())
+    scores = half.scores(images.to(dtype))
+    assert scores.dtype == dtype
+    torch.testing.assert_close(scores.double(), model.scores(images), atol=0.05, rtol=0.05)
+    assert half.predict(images[:0].to(dtype)).shape == (0,)
 
 
 def test_a_state_that_does_not_fit_changes_nothing():

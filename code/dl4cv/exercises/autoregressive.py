@@ -1,4 +1,4 @@
-"""The exercises of the chapter on autoregressive models."""
+"""Exercises of the chapter on autoregressive models."""
 
 import math
 
@@ -10,11 +10,11 @@ from dl4cv.exercises import Case, Exercise
 
 def _mask() -> list[Case]:
     cases = []
-    for kind, size in (("A", 3), ("B", 3), ("A", 5), ("B", 7), ("A", 1), ("B", 1)):
-        order = torch.arange(size * size).reshape(size, size)  # as one reads
-        centre = order[size // 2, size // 2]
-        expected = (order < centre if kind == "A" else order <= centre).float()
-        cases.append(Case(f"type {kind}, {size} × {size}", (kind, size), expected))
+    for kind, k in (("A", 3), ("B", 3), ("A", 5), ("B", 7), ("A", 1), ("B", 1)):
+        order = torch.arange(k * k).reshape(k, k)  # raster order
+        center = order[k // 2, k // 2]
+        expected = (order < center if kind == "A" else order <= center).float()
+        cases.append(Case(f"type {kind}, {k} × {k}", (kind, k), expected))
     return cases
 
 
@@ -22,13 +22,13 @@ def _bits() -> list[Case]:
     return [
         Case("one fair coin", (math.log(2), (1, 1, 1)), 1.0),
         Case("784 fair coins", (784 * math.log(2), (1, 28, 28)), 1.0),
-        Case("a colour image", (6000.0, (3, 32, 32)), 6000.0 / math.log(2) / 3072),
+        Case("a color image", (6000.0, (3, 32, 32)), 6000.0 / math.log(2) / 3072),
     ]
 
 
 def _log_likelihood() -> list[Case]:
     cases = []
-    for about, shape, scale, seed in (
+    for name, shape, scale, seed in (
         ("one image of one pixel", (1, 1, 1, 1), 1.0, 0),
         ("three images of 4 × 5 pixels", (3, 1, 4, 5), 2.0, 1),
         ("logits in the hundreds", (2, 1, 3, 3), 400.0, 2),
@@ -37,13 +37,13 @@ def _log_likelihood() -> list[Case]:
         logits = scale * torch.randn(shape, generator=generator, dtype=torch.float64)
         images = torch.randint(2, shape, generator=generator).double()
         expected = Bernoulli(logits=logits).log_prob(images).sum((1, 2, 3)).round(decimals=6)
-        cases.append(Case(about, (logits, images), expected))
+        cases.append(Case(name, (logits, images), expected))
     return cases
 
 
 def _temperature() -> list[Case]:
     cases = []
-    for about, temperature, seed in (
+    for name, temperature, seed in (
         ("temperature 1", 1.0, 3),
         ("temperature 0.5", 0.5, 4),
         ("temperature 2", 2.0, 5),
@@ -52,13 +52,13 @@ def _temperature() -> list[Case]:
         logits = 2 * torch.randn(4, 6, generator=generator, dtype=torch.float64)
         noise = torch.rand(4, 6, generator=generator, dtype=torch.float64)
         expected = (noise < Bernoulli(logits=logits / temperature).probs).double()
-        cases.append(Case(about, (logits, noise, temperature), expected))
+        cases.append(Case(name, (logits, noise, temperature), expected))
     return cases
 
 
 EXERCISES = {
     "mask": Exercise(
-        _mask, "all rows above are 1; in the centre's row, ones stand left of the centre."
+        _mask, "all rows above are 1; in the center's row, what is left of the center."
     ),
     "bits_per_dimension": Exercise(
         _bits, "a bit is ln 2 nats; divide by the number of values in an image."

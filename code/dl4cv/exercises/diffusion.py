@@ -1,4 +1,4 @@
-"""The exercises of the chapter on diffusion and flow matching."""
+"""Exercises of the chapter on diffusion and flow matching."""
 
 import math
 
@@ -10,52 +10,52 @@ from dl4cv.exercises import Case, Exercise, normal
 
 def _q_sample() -> list[Case]:
     cases = []
-    for about, levels, seed in (
+    for name, levels, seed in (
         ("one image, half its variance left", [0.5], 0),
         ("an image without noise and one that is all noise", [1.0, 0.0], 1),
-        ("three images at times of their own", [0.9, 0.2, 0.64], 2),
+        ("three images at different times", [0.9, 0.2, 0.64], 2),
     ):
         shape = (len(levels), 1, 3, 4)
-        clean, noise = normal(*shape, seed=seed), normal(*shape, seed=seed + 10)
-        pairs = zip(clean, noise, levels, strict=True)
-        expected = torch.stack([math.sqrt(a) * c + math.sqrt(1 - a) * n for c, n, a in pairs])
-        cases.append(Case(about, (clean, noise, torch.tensor(levels).double()), expected))
+        x0, eps = normal(*shape, seed=seed), normal(*shape, seed=seed + 10)
+        triples = zip(x0, eps, levels, strict=True)
+        expected = torch.stack([math.sqrt(a) * x + math.sqrt(1 - a) * e for x, e, a in triples])
+        cases.append(Case(name, (x0, eps, torch.tensor(levels).double()), expected))
     return cases
 
 
-def _clean() -> list[Case]:
+def _predict_x0() -> list[Case]:
     cases = []
-    for about, level, seed in (
+    for name, alpha_bar, seed in (
         ("little noise", 0.95, 20),
         ("half and half", 0.5, 21),
-        ("almost all noise, so that the cut matters", 1e-4, 22),
+        ("almost all noise, so that clipping matters", 1e-4, 22),
     ):
-        x, noise = normal(2, 1, 3, 3, seed=seed), normal(2, 1, 3, 3, seed=seed + 10)
-        guess = (x - math.sqrt(1 - level) * noise) / math.sqrt(level)
-        cases.append(Case(about, (x, noise, level), guess.clamp(-1, 1)))
+        x_t, eps = normal(2, 1, 3, 3, seed=seed), normal(2, 1, 3, 3, seed=seed + 10)
+        x0 = (x_t - math.sqrt(1 - alpha_bar) * eps) / math.sqrt(alpha_bar)
+        cases.append(Case(name, (x_t, eps, alpha_bar), x0.clamp(-1, 1)))
     return cases
 
 
-def _ddim() -> list[Case]:
+def _ddim_step() -> list[Case]:
     cases = []
-    for about, now, then, seed in (
-        ("a short stride", 0.4, 0.5, 40),
-        ("a long stride", 0.05, 0.9, 41),
+    for name, a_t, a_s, seed in (
+        ("a short step", 0.4, 0.5, 40),
+        ("a long step", 0.05, 0.9, 41),
         ("the last step, to no noise at all", 0.8, 1.0, 42),
     ):
-        clean, noise = normal(2, 1, 3, 3, seed=seed), normal(2, 1, 3, 3, seed=seed + 10)
-        x = math.sqrt(now) * clean + math.sqrt(1 - now) * noise
-        expected = math.sqrt(then) * clean + math.sqrt(1 - then) * noise
-        cases.append(Case(about, (x, noise, now, then), expected))
+        x0, eps = normal(2, 1, 3, 3, seed=seed), normal(2, 1, 3, 3, seed=seed + 10)
+        x_t = math.sqrt(a_t) * x0 + math.sqrt(1 - a_t) * eps
+        expected = math.sqrt(a_s) * x0 + math.sqrt(1 - a_s) * eps
+        cases.append(Case(name, (x_t, eps, a_t, a_s), expected))
     return cases
 
 
-def _guide() -> list[Case]:
-    told, untold = normal(2, 3, seed=60), normal(2, 3, seed=61)
+def _guidance() -> list[Case]:
+    cond, uncond = normal(2, 3, seed=60), normal(2, 3, seed=61)
     return [
-        Case("weight 0 ignores the label", (told, untold, 0.0), untold),
-        Case("weight 1 is the conditional guess", (told, untold, 1.0), told),
-        Case("weight 3 goes on beyond it", (told, untold, 3.0), 3 * told - 2 * untold),
+        Case("scale 0 ignores the label", (cond, uncond, 0.0), uncond),
+        Case("scale 1 is the conditional prediction", (cond, uncond, 1.0), cond),
+        Case("scale 3 extrapolates", (cond, uncond, 3.0), 3 * cond - 2 * uncond),
     ]
 
 
@@ -82,9 +82,15 @@ EXERCISES = {
     "q_sample": Exercise(
         _q_sample, "give ᾱ the shape (N, 1, 1, 1), and take roots: variances add up, not lengths."
     ),
-    "clean": Exercise(_clean, "solve x = √ᾱ x₀ + √(1 − ᾱ) ε for x₀, then cut off at −1 and 1."),
-    "ddim": Exercise(_ddim, "first x₀ at the level now, then mix it with the same noise anew."),
-    "guide": Exercise(_guide, "start at untold and go weight times the way to told."),
+    "predict_x0": Exercise(
+        _predict_x0, "solve x_t = √ᾱ x₀ + √(1 − ᾱ) ε for x₀, then clip to −1 and 1."
+    ),
+    "ddim_step": Exercise(
+        _ddim_step, "first x₀ from x_t and ᾱ_t, then mix it with the same noise by ᾱ_s."
+    ),
+    "guidance": Exercise(
+        _guidance, "start at the unconditional prediction; add scale times the difference."
+    ),
     "euler": Exercise(
         _euler, "the i-th step starts at time 1 − i / steps and subtracts velocity / steps."
     ),

@@ -1,1 +1,1 @@
-"""One family of models a file, each the subject of a chapter."""
+"""Models, one family per file, each the subject of a chapter."""

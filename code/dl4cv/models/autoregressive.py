@@ -1,10 +1,11 @@
-"""PixelCNN and gated PixelCNN: the probability of a black-and-white image, one pixel at a time.
+"""PixelCNN and gated PixelCNN: the probability of a binary image, one pixel at a time.
 
-Pixels are ordered as one reads: row by row, each from left to right. A logit at a pixel depends on
-the pixels before it alone, so the sum of their log-probabilities is that of the image.
+Pixels are in raster order: row by row, each from left to right. The logit at a pixel depends on
+earlier pixels only, so the sum of their log-probabilities is that of the image.
 
-Source: van den Oord, Kalchbrenner and Kavukcuoglu, "Pixel Recurrent Neural Networks" (2016), and
-    van den Oord et al., "Conditional Image Generation with PixelCNN Decoders" (2016).
+Source: van den Oord, Kalchbrenner and Kavukcuoglu, "Pixel Recurrent Neural Networks" (2016),
+    arXiv:1601.06759, and van den Oord et al., "Conditional Image Generation with PixelCNN
+    Decoders" (2016), arXiv:1606.05328.
 """
 
 from collections.abc import Callable
@@ -13,56 +14,59 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dl4cv.models.blocks import at_least_float32, check_sizes
 
-def mask(kind: str, size: int) -> Tensor:
+
+def mask(kind: str, kernel_size: int) -> Tensor:
     """Return the kernel mask of a masked convolution: 1 where the kernel may look, else 0.
 
     Args:
-        kind: ``"A"`` shuts the centre out, as the first layer must; ``"B"`` lets it through.
-        size: k, odd.
+        kind: ``"A"`` excludes the center, as the first layer must; ``"B"`` includes it.
+        kernel_size: k, odd.
 
     Shape: → (k, k) floats.
 
     Raises:
-        ValueError: if ``kind`` is neither A nor B, or ``size`` is not odd and positive.
+        ValueError: if ``kind`` is neither A nor B, or ``kernel_size`` is not odd and positive.
 
     Source: van den Oord et al., "Pixel Recurrent Neural Networks" (2016), section 3.4.
     """
     if kind not in ("A", "B"):
         raise ValueError(f"kind is {kind!r}; expected 'A' or 'B'")
-    if size < 1 or size % 2 == 0:
-        raise ValueError(f"size is {size}; expected an odd number, 1 or more")
-    centre = size // 2
-    allowed = torch.zeros(size, size)
-    allowed[:centre] = 1  # the rows above
-    allowed[centre, :centre] = 1  # in its own row, what is to the left
+    _check_odd(kernel_size, at_least=1)
+    center = kernel_size // 2
+    allowed = torch.zeros(kernel_size, kernel_size)
+    allowed[:center] = 1  # the rows above
+    allowed[center, :center] = 1  # in its own row, what is to the left
     if kind == "B":
-        allowed[centre, centre] = 1
+        allowed[center, center] = 1
     return allowed
 
 
 class MaskedConv2d(nn.Module):
-    """A convolution whose kernel sees only what was read before, with "same" padding.
+    """A convolution whose kernel sees earlier pixels only, with "same" padding.
 
-    The rows of the kernel below its centre are masked whole, so they are not even stored.
+    The rows of the kernel below its center are masked whole, so they are not even stored.
 
     Args:
-        inputs: channels in.
-        outputs: channels out.
-        size: k, odd.
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        kernel_size: k, odd.
         kind: ``"A"`` or ``"B"``, see ``mask``.
+
+    Shape: (N, in_channels, H, W) → (N, out_channels, H, W).
     """
 
-    def __init__(self, inputs: int, outputs: int, size: int, *, kind: str) -> None:
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, *, kind: str) -> None:
         super().__init__()
         self.mask: Tensor
-        self.register_buffer("mask", mask(kind, size)[: size // 2 + 1])
-        self.conv = nn.Conv2d(inputs, outputs, (size // 2 + 1, size))
-        self.reach = size // 2
+        self.register_buffer("mask", mask(kind, kernel_size)[: kernel_size // 2 + 1])
+        self.conv = nn.Conv2d(in_channels, out_channels, (kernel_size // 2 + 1, kernel_size))
+        self.padding = kernel_size // 2
 
     def forward(self, x: Tensor) -> Tensor:
-        """Shape: x (N, inputs, H, W) → (N, outputs, H, W)."""
-        x = F.pad(x, (self.reach, self.reach, self.reach, 0))  # left, right, above, below
+        """Return the convolution with the masked kernel."""
+        x = F.pad(x, (self.padding, self.padding, self.padding, 0))  # left, right, above, below
         return F.conv2d(x, self.conv.weight * self.mask, self.conv.bias)
 
 
@@ -73,7 +77,7 @@ class PixelCNN(nn.Module):
         shape: (H, W) of the images.
         channels: C of every layer.
         blocks: residual blocks, each a 3 × 3 masked convolution and a 1 × 1 convolution.
-        first: k of the first kernel, the only one with a mask of type A.
+        kernel_size: of the first convolution, the only one with a mask of type A; odd.
 
     Source: van den Oord et al., "Pixel Recurrent Neural Networks" (2016), section 3.
     """
@@ -84,11 +88,12 @@ class PixelCNN(nn.Module):
         *,
         channels: int = 32,
         blocks: int = 8,
-        first: int = 7,
+        kernel_size: int = 7,
     ) -> None:
         super().__init__()
-        self.first = MaskedConv2d(1, channels, first, kind="A")
-        self.place = nn.Parameter(torch.zeros(channels, *shape))
+        check_sizes(shape=shape, channels=channels)
+        self.conv_in = MaskedConv2d(1, channels, kernel_size, kind="A")
+        self.position_bias = nn.Parameter(torch.zeros(channels, *shape))
         self.blocks = nn.ModuleList(
             nn.Sequential(
                 nn.ReLU(),
@@ -101,8 +106,11 @@ class PixelCNN(nn.Module):
         self.head = _head(channels)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the logit of ink at each pixel. Shape: images (N, 1, H, W) → (N, 1, H, W)."""
-        h = self.first(images) + self.place
+        """Return the logit of a one at each pixel.
+
+        Shape: images (N, 1, H, W), zeros and ones of any type → (N, 1, H, W).
+        """
+        h = self.conv_in(_as_input(images, self.position_bias)) + self.position_bias
         for block in self.blocks:
             h = h + block(h)
         return self.head(h)
@@ -111,10 +119,15 @@ class PixelCNN(nn.Module):
 def gate(x: Tensor, dim: int = 1) -> Tensor:
     """Return tanh of the first half of the channels times the sigmoid of the second half.
 
-    Shape: x (…, 2C, …) → (…, C, …), halved along ``dim``.
+    Shape: x (…, 2C, …) → (…, C, …), split along ``dim``.
+
+    Raises:
+        ValueError: if there is an odd number of channels.
 
     Source: van den Oord et al., "Conditional Image Generation" (2016), equation 2.
     """
+    if x.shape[dim] % 2:
+        raise ValueError(f"x has {x.shape[dim]} channels; expected an even number")
     value, opening = x.chunk(2, dim)
     return value.tanh() * opening.sigmoid()
 
@@ -122,7 +135,7 @@ def gate(x: Tensor, dim: int = 1) -> Tensor:
 class GatedBlock(nn.Module):
     """One layer of both stacks: the vertical sees rows above, the horizontal what is to the left.
 
-    The vertical stack has a residual connection too, which the paper's has not.
+    Unlike the paper's, the vertical stack has a residual connection too.
 
     Args:
         channels: C of either stack.
@@ -151,7 +164,8 @@ class GatedPixelCNN(nn.Module):
         shape: (H, W) of the images.
         channels: C of either stack.
         blocks: gated blocks.
-        first: odd; the first layer sees first // 2 rows above and first // 2 pixels to the left.
+        kernel_size: k, odd, 3 or more; the first layer sees k // 2 rows above and k // 2 pixels
+            to the left.
 
     Source: van den Oord et al., "Conditional Image Generation" (2016), section 2.
     """
@@ -162,88 +176,84 @@ class GatedPixelCNN(nn.Module):
         *,
         channels: int = 32,
         blocks: int = 5,
-        first: int = 7,
+        kernel_size: int = 7,
     ) -> None:
         super().__init__()
-        self.reach = first // 2
-        self.above = nn.Conv2d(1, channels, (self.reach, first))
+        check_sizes(shape=shape, channels=channels)
+        _check_odd(kernel_size, at_least=3)
+        self.reach = kernel_size // 2
+        self.above = nn.Conv2d(1, channels, (self.reach, kernel_size))
         self.left = nn.Conv2d(1, channels, (1, self.reach))
-        self.place = nn.Parameter(torch.zeros(channels, *shape))
+        self.position_bias = nn.Parameter(torch.zeros(channels, *shape))
         self.blocks = nn.ModuleList(GatedBlock(channels) for _ in range(blocks))
         self.head = _head(channels)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the logit of ink at each pixel. Shape: images (N, 1, H, W) → (N, 1, H, W)."""
-        k = self.reach
+        """Return the logit of a one at each pixel.
+
+        Shape: images (N, 1, H, W), zeros and ones of any type → (N, 1, H, W).
+        """
+        images, k = _as_input(images, self.position_bias), self.reach
         rows_above = F.pad(images, (k, k, k, 0))[:, :, :-1]  # one row down: never its own row
         to_the_left = F.pad(images, (k, 0))[..., :-1]  # one to the right: never itself
-        v = self.above(rows_above) + self.place
+        v = self.above(rows_above) + self.position_bias
         h = self.left(to_the_left) + v
         for block in self.blocks:
             v, h = block(v, h)
         return self.head(h)
 
 
-def nats(logits: Tensor, images: Tensor) -> Tensor:
-    """Return −log p of each image, in nats: the sum over its pixels.
+def nll(logits: Tensor, images: Tensor) -> Tensor:
+    """Return −ln p of each image, the sum over its pixels, in float32 or better.
 
     Shape: logits and images (N, 1, H, W), images of zeros and ones → (N,).
     Units: nats; divided by H · W · ln 2 they are bits per dimension.
 
     Raises:
-        ValueError: if the shapes differ.
+        ValueError: if the shapes differ, or integer images hold more than zeros and ones.
     """
     if logits.shape != images.shape:
         raise ValueError(
             f"logits has shape {tuple(logits.shape)}; expected that of images, "
             f"{tuple(images.shape)}"
         )
-    exact = torch.promote_types(logits.dtype, torch.float32)  # never in bfloat16
+    if not images.is_floating_point() and (images.long() > 1).any():
+        raise ValueError(f"images holds {images.max()}; expected zeros and ones")
+    exact = at_least_float32(logits.dtype)
     each = F.binary_cross_entropy_with_logits(logits.to(exact), images.to(exact), reduction="none")
     return each.flatten(1).sum(1)
 
 
 @torch.no_grad()
-def nats_of(net: nn.Module, images: Tensor) -> Tensor:
-    """Return −log p of each image under ``net``, 50 at a time. Shape: (N, 1, H, W) → (N,)."""
+def nll_per_image(net: nn.Module, images: Tensor) -> Tensor:
+    """Return −ln p of each image under ``net``, 50 at a time, on the CPU.
+
+    Shape: images (N, 1, H, W) → (N,), in nats.
+    """
     device = next(net.parameters()).device
     return torch.cat(
-        [nats(net(part), part).cpu() for part in (p.to(device) for p in images.split(50))]
+        [nll(net(part), part).cpu() for part in (p.to(device) for p in images.split(50))]
     )
 
 
-def seen_from(net: nn.Module, row: int, column: int, shape: tuple[int, int]) -> Tensor:
-    """Return which pixels the logit at (row, column) depends on, as autograd finds them.
+def receptive_field(net: nn.Module, row: int, column: int, shape: tuple[int, int]) -> Tensor:
+    """Return which pixels the logit at (row, column) depends on, found by autograd.
 
     Shape: → (H, W) booleans. The image is noise, so that no gradient vanishes by accident.
+
+    Raises:
+        ValueError: if the pixel lies outside of ``shape``.
     """
+    if not (0 <= row < shape[0] and 0 <= column < shape[1]):
+        raise ValueError(f"row is {row} and column {column}; expected a pixel of {shape}")
     noise = torch.rand(8, 1, *shape, generator=torch.Generator().manual_seed(0))
     images = noise.to(next(net.parameters())).requires_grad_()
     logit = net(images)[:, 0, row, column].sum()
     return (torch.autograd.grad(logit, images)[0] != 0).any(0)[0].cpu()
 
 
-def _draw(logits: Tensor, noise: Tensor, temperature: float) -> Tensor:
-    """Return ink where uniform noise is below its probability."""
-    return (noise < torch.sigmoid(logits / temperature)).to(noise.dtype)
-
-
-def _canvas(noise: Tensor, given: Tensor | None, rows: int, temperature: float) -> Tensor:
-    """Return empty images, but for the rows that are given."""
-    if temperature <= 0:
-        raise ValueError(f"temperature is {temperature}; expected more than 0")
-    if not 0 <= rows <= noise.shape[2] or (rows and given is None):
-        raise ValueError(
-            f"rows is {rows}; expected 0 to {noise.shape[2]}, and the images if above 0"
-        )
-    images = torch.zeros_like(noise)
-    if given is not None:
-        images[:, :, :rows] = given[:, :, :rows]
-    return images
-
-
 @torch.no_grad()
-def sample_slowly(
+def sample_naive(
     net: nn.Module,
     noise: Tensor,
     *,
@@ -251,7 +261,7 @@ def sample_slowly(
     rows: int = 0,
     temperature: float = 1.0,
 ) -> Tensor:
-    """Draw images from any causal net, running all of it for every pixel.
+    """Sample images from any causal net, running all of it for every pixel.
 
     Arguments, shapes and errors are those of ``sample``.
     """
@@ -259,7 +269,7 @@ def sample_slowly(
     for r in range(rows, images.shape[2]):
         for c in range(images.shape[3]):
             logits = net(images)[:, 0, r, c]
-            images[:, 0, r, c] = _draw(logits, noise[:, 0, r, c], temperature)
+            images[:, 0, r, c] = _sample_pixel(logits, noise[:, 0, r, c], temperature)
     return images
 
 
@@ -271,83 +281,148 @@ def sample(
     given: Tensor | None = None,
     rows: int = 0,
     temperature: float = 1.0,
-    watch: Callable[[Tensor, Tensor], object] | None = None,
+    callback: Callable[[Tensor, Tensor], object] | None = None,
 ) -> Tensor:
-    """Draw images pixel by pixel, computing at each pixel only what is new.
+    """Sample images pixel by pixel, computing at each pixel only what is new.
 
     Args:
         net: on the device of ``noise``.
-        noise: uniform in [0, 1), what the pixels are drawn with.
+        noise: uniform in [0, 1); a pixel is 1 where it is below the pixel's probability.
         given: images whose first ``rows`` rows are kept.
         rows: how many rows are given.
-        temperature: divides the logits; below 1 the likelier colour is drawn more often.
-        watch: called after each row with the images so far and the row's logits (N, W).
+        temperature: divides the logits; below 1 it favors the likelier value.
+        callback: called after each row with the images so far and the row's logits (N, W).
 
     Shape: noise and given (N, 1, H, W) → (N, 1, H, W), zeros and ones.
 
     Raises:
-        ValueError: if ``temperature`` is not positive, or ``rows`` is out of its range.
+        ValueError: if a shape does not fit, ``temperature`` is not positive, or ``rows`` is out of
+            its range.
     """
-    images = _canvas(noise, given, rows, temperature)
-    k, (_, _, height, width) = net.reach, images.shape
-    padded = F.pad(images, (k, k, k, 0))  # drawn into, so that borders need no special case
-    drawn = padded[:, 0, k:, k : k + width]
-    blocks = [block for block in net.blocks if isinstance(block, GatedBlock)]
-    columns = [_Columns(block) for block in blocks]
-    above = [torch.zeros(()) for _ in blocks]
-    for r in range(height):
-        # The vertical stack: once a row, since it sees nothing of the row itself.
-        v = start = net.above(padded[:, :, r : r + k]) + net.place[:, r : r + 1]
-        for i, block in enumerate(blocks):
-            before = above[i] if r else torch.zeros_like(v)
-            above[i] = v
-            seen = block.vertical(F.pad(torch.cat([before, v], 2), (1, 1)))  # (N, 2C, 1, W)
-            columns[i].start_row(block.link(seen)[:, :, 0])
-            v = v + gate(seen)
+    cached = CachedSampler(net, _canvas(noise, given, rows, temperature))
+    images = cached.images
+    for r in range(images.shape[2]):
+        cached.start_row(r)
         if r < rows:
             continue
-        # The horizontal stack: one new column of activations a pixel.
         row_logits = []
-        for c in range(width):
-            pixels = padded[:, :, r + k, c : c + k].flatten(1)  # (N, k): what is to the left
-            h = F.linear(pixels, net.left.weight.flatten(1), net.left.bias) + start[:, :, 0, c]
-            for column in columns:
-                h = column(h, c)
-            logits = net.head(h[:, :, None, None]).flatten()
-            drawn[:, r, c] = _draw(logits, noise[:, 0, r, c], temperature)
+        for c in range(images.shape[3]):
+            logits = cached.logits(r, c)
+            images[:, 0, r, c] = _sample_pixel(logits, noise[:, 0, r, c], temperature)
             row_logits.append(logits)
-        if watch:
-            watch(drawn[:, None], torch.stack(row_logits, 1))
-    return drawn[:, None].clone()
+        if callback:
+            callback(images, torch.stack(row_logits, 1))
+    return images.to(noise.dtype, copy=True)
 
 
-class _Columns:
-    """The horizontal half of a ``GatedBlock``, one column at a time, with the one before kept."""
+class CachedSampler:
+    """A ``GatedPixelCNN`` that keeps the activations which the next pixel needs again.
+
+    Args:
+        net: the model.
+        images: what is known so far (N, 1, H, W). The attribute ``images`` is a copy in the
+            precision of ``net``, to be written to pixel by pixel.
+    """
+
+    def __init__(self, net: GatedPixelCNN, images: Tensor) -> None:
+        images, k = _as_input(images, net.position_bias), net.reach
+        self.net = net
+        self.padded = F.pad(images, (k, k, k, 0))  # so that borders need no special case
+        self.images = self.padded[:, :, k:, k : k + images.shape[3]]
+        self.blocks = [_CachedBlock(b) for b in net.blocks if isinstance(b, GatedBlock)]
+
+    def start_row(self, r: int) -> None:
+        """Run the vertical stack: once per row, since it sees nothing of the row itself."""
+        above = self.padded[:, :, r : r + self.net.reach]
+        v = self.net.above(above) + self.net.position_bias[:, r : r + 1]  # (N, C, 1, W)
+        self.start = v[:, :, 0]
+        for block in self.blocks:
+            v = block.row(v)
+
+    def logits(self, r: int, c: int) -> Tensor:
+        """Run the horizontal stack for one pixel of the current row r. Shape: → (N,)."""
+        left, k = self.net.left, self.net.reach
+        pixels = self.padded[:, :, r + k, c : c + k].flatten(1)  # (N, k): what is to the left
+        h = F.linear(pixels, left.weight.flatten(1), left.bias) + self.start[:, :, c]
+        for block in self.blocks:
+            h = block.column(h, c)
+        return self.net.head(h[:, :, None, None]).flatten()
+
+
+class _CachedBlock:
+    """A ``GatedBlock`` that runs by row and by column, and keeps the last input of either."""
 
     def __init__(self, block: GatedBlock) -> None:
+        self.block = block
         weight = block.horizontal.weight  # (2C, C, 1, 2): left, here
         self.weight = torch.cat([weight[:, :, 0, 0], weight[:, :, 0, 1]], 1)  # (2C, 2C)
-        self.bias, self.out = block.horizontal.bias, block.out
+        self.above: Tensor | None = None
 
-    def start_row(self, link: Tensor) -> None:
-        """Take what the vertical stack tells this row. Shape: link (N, 2C, W)."""
-        self.link = link.permute(2, 0, 1).contiguous()
-        self.left: Tensor | None = None
+    def row(self, v: Tensor) -> Tensor:
+        """Run the vertical stack on the next row. Shape: v (N, C, 1, W) → the same."""
+        before = torch.zeros_like(v) if self.above is None else self.above
+        self.above, self.left = v, None
+        seen = self.block.vertical(F.pad(torch.cat([before, v], 2), (1, 1)))  # (N, 2C, 1, W)
+        self.link = self.block.link(seen)[:, :, 0].permute(2, 0, 1).contiguous()  # (W, N, 2C)
+        return v + gate(seen)
 
-    def __call__(self, h: Tensor, c: int) -> Tensor:
-        """Shape: h (N, C), the input in column c → (N, C), the output there."""
+    def column(self, h: Tensor, c: int) -> Tensor:
+        """Run the horizontal stack on the next column of the row. Shape: h (N, C) → the same."""
         left = torch.zeros_like(h) if self.left is None else self.left
         self.left = h
-        both = F.linear(torch.cat([left, h], 1), self.weight, self.bias)
+        both = F.linear(torch.cat([left, h], 1), self.weight, self.block.horizontal.bias)
         mixed = gate(both + self.link[c])
-        return h + F.linear(mixed, self.out.weight.flatten(1), self.out.bias)
+        return h + F.linear(mixed, self.block.out.weight.flatten(1), self.block.out.bias)
 
 
 def _head(channels: int) -> nn.Sequential:
-    """Return what turns the features of a pixel into its logit."""
+    """Return the layers that turn the features of a pixel into its logit."""
     return nn.Sequential(
         nn.ReLU(),
         nn.Conv2d(channels, channels, 1),
         nn.ReLU(),
         nn.Conv2d(channels, 1, 1),
     )
+
+
+def _sample_pixel(logits: Tensor, noise: Tensor, temperature: float) -> Tensor:
+    """Return 1 where uniform noise is below the pixel's probability, else 0."""
+    return (noise < torch.sigmoid(logits / temperature)).to(noise.dtype)
+
+
+def _canvas(noise: Tensor, given: Tensor | None, rows: int, temperature: float) -> Tensor:
+    """Return images of zeros, but for the rows that are given."""
+    if temperature <= 0:
+        raise ValueError(f"temperature is {temperature}; expected more than 0")
+    if noise.ndim != 4 or noise.shape[1] != 1:
+        raise ValueError(f"noise has shape {tuple(noise.shape)}; expected (N, 1, H, W)")
+    if not 0 <= rows <= noise.shape[2] or (rows and given is None):
+        raise ValueError(
+            f"rows is {rows}; expected 0 to {noise.shape[2]}, and the images if above 0"
+        )
+    images = torch.zeros_like(noise)
+    if given is not None:
+        if given.shape != noise.shape:
+            raise ValueError(
+                f"given has shape {tuple(given.shape)}; expected that of noise, "
+                f"{tuple(noise.shape)}"
+            )
+        images[:, :, :rows] = given[:, :, :rows]
+    return images
+
+
+def _as_input(images: Tensor, position_bias: Tensor) -> Tensor:
+    """Return images of any type in the precision of the model, whose shape they must have."""
+    expected = (1, *position_bias.shape[1:])
+    if images.shape[1:] != expected:
+        raise ValueError(
+            f"images has shape {tuple(images.shape)}; expected (N, {', '.join(map(str, expected))})"
+        )
+    return images.to(position_bias.dtype)
+
+
+def _check_odd(kernel_size: int, *, at_least: int) -> None:
+    if kernel_size < at_least or kernel_size % 2 == 0:
+        raise ValueError(
+            f"kernel_size is {kernel_size}; expected an odd number, {at_least} or more"
+        )

@@ -1,6 +1,7 @@
-"""ConvNeXt: a convolutional network with the habits of a transformer.
+"""ConvNeXt: a convolutional network with the design of a transformer.
 
-Source: Liu et al., "A ConvNet for the 2020s" (2022), figure 4 and table 9; small.
+Source: Liu et al., "A ConvNet for the 2020s" (2022), arXiv:2201.03545, figure 4 and table 9;
+    small.
 """
 
 from collections.abc import Sequence
@@ -8,48 +9,71 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from dl4cv.models.blocks import check_images, check_sizes
+
 
 class ConvNeXt(nn.Module):
-    """Classify grey images of 28 × 28 pixels.
+    """Classify images by depthwise convolutions with large kernels.
 
     Args:
-        widths: the channels of each stage.
-        blocks: blocks a stage.
-        kernel: side of the depthwise kernels, odd.
-        classes: K, the number of classes.
+        widths: channels of each stage; every stage halves the resolution first.
+        blocks: blocks per stage.
+        kernel_size: side of the depthwise kernels, odd.
+        in_channels: channels of the images.
+        num_classes: K.
+
+    Raises:
+        ValueError: if ``kernel_size`` is even, or a size is below 1.
     """
 
     def __init__(
         self,
         widths: Sequence[int] = (32, 64),
         blocks: int = 2,
-        kernel: int = 7,
-        classes: int = 10,
+        kernel_size: int = 7,
+        *,
+        in_channels: int = 1,
+        num_classes: int = 10,
     ) -> None:
         super().__init__()
+        check_sizes(
+            widths=widths,
+            blocks=blocks,
+            kernel_size=kernel_size,
+            in_channels=in_channels,
+            num_classes=num_classes,
+        )
+        if kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size is {kernel_size}; expected an odd number")
+        self.in_channels, self.smallest = in_channels, 2 ** len(widths)
         channels = widths[0]
-        stages: list[nn.Module] = [nn.Conv2d(1, channels, 2, 2), ChannelNorm(channels)]
-        for width in widths:
-            if width != channels:
+        stages: list[nn.Module] = [nn.Conv2d(in_channels, channels, 2, 2), ChannelNorm(channels)]
+        for stage, width in enumerate(widths):
+            if stage > 0:
                 stages += [ChannelNorm(channels), nn.Conv2d(channels, width, 2, 2)]
                 channels = width
-            stages += [Block(width, kernel) for _ in range(blocks)]
-        self.features = nn.Sequential(*stages)  # (N, widths[-1], 7, 7)
+            stages += [ConvNeXtBlock(width, kernel_size) for _ in range(blocks)]
+        self.features = nn.Sequential(*stages)
         self.norm = nn.LayerNorm(channels)
-        self.classifier = nn.Linear(channels, classes)
+        self.classifier = nn.Linear(channels, num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the logits. Shape: images (N, 1, 28, 28) in [0, 1] → (N, K)."""
+        """Return the logits. Shape: images (N, C, H, W) in [0, 1] → (N, K)."""
+        check_images(images, self.in_channels, at_least=self.smallest)
         return self.classifier(self.norm(self.features(images).mean((2, 3))))
 
 
-class Block(nn.Module):
-    """Look around in each channel, normalise, widen, bend, narrow, add. Shape: (N, C, H, W)."""
+class ConvNeXtBlock(nn.Module):
+    """Depthwise convolution, LayerNorm, 1 × 1 expansion, GELU, 1 × 1 projection, residual.
 
-    def __init__(self, channels: int, kernel: int) -> None:
+    Shape: (N, channels, H, W) → the same.
+    """
+
+    def __init__(self, channels: int, kernel_size: int) -> None:
         super().__init__()
+        padding = kernel_size // 2
         self.residual = nn.Sequential(
-            nn.Conv2d(channels, channels, kernel, 1, kernel // 2, groups=channels),  # depthwise
+            nn.Conv2d(channels, channels, kernel_size, 1, padding, groups=channels),  # depthwise
             ChannelNorm(channels),
             nn.Conv2d(channels, 4 * channels, 1),
             nn.GELU(),
@@ -58,13 +82,13 @@ class Block(nn.Module):
         self.scale = nn.Parameter(torch.full((channels, 1, 1), 0.1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return what came in, with the scaled residual added."""
+        """Return the input with the scaled residual added."""
         return x + self.scale * self.residual(x)
 
 
 class ChannelNorm(nn.LayerNorm):
-    """Normalise each place over its channels. Shape: (N, C, H, W) → the same."""
+    """LayerNorm over the channels of each position. Shape: (N, C, H, W) → the same."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """Return the normalised maps."""
+        """Return the normalized features."""
         return super().forward(input.movedim(1, -1)).movedim(-1, 1)

@@ -8,19 +8,19 @@ from torch import Tensor, nn
 
 
 def parameters(model: nn.Module) -> int:
-    """Return how many numbers ``model`` learns."""
+    """Return the number of parameters of ``model``."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
 def flops(model: nn.Module, image: Tensor) -> int:
     """Return the floating-point operations of the convolutions and linear layers for an image.
 
-    A multiplication with its addition counts as two, biases and all else as nothing, which is how
-    ``torch.utils.flop_counter`` counts.
+    A multiplication with its addition counts as two, biases and everything else as nothing, as
+    in ``torch.utils.flop_counter``.
 
     Args:
         model: a network whose work lies in ``nn.Conv2d`` and ``nn.Linear``.
-        image: one input, without a batch dimension.
+        image: one input, without the batch dimension.
     """
     total = 0
 
@@ -33,12 +33,13 @@ def flops(model: nn.Module, image: Tensor) -> int:
             total += 2 * layer.in_features * result.numel()
 
     hooks = [layer.register_forward_hook(count) for layer in model.modules()]
-    training = model.training
+    modes = [(layer, layer.training) for layer in model.modules()]
     try:
         with torch.no_grad():
             model.eval()(image[None])
     finally:
-        model.train(training)
+        for layer, training in modes:
+            layer.training = training
         for hook in hooks:
             hook.remove()
     return total

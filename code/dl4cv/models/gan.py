@@ -1,7 +1,7 @@
-"""Generative adversarial networks: a generator, a discriminator, and the games they play.
+"""Generative adversarial networks: a generator, a discriminator, and the losses of their games.
 
-A game is a loss function for ``training.fit`` that yields each player's loss in turn. Everywhere
-noise is (N, Z), images are (N, 1, 28, 28) in [0, 1], and the discriminator's scores are logits.
+Such a loss is a function for ``training.fit`` that yields each player's loss in turn. Noise is
+(N, Z), images are (N, 1, 28, 28) in [0, 1], and the discriminator's scores are logits (N,).
 """
 
 from collections.abc import Callable, Iterator
@@ -11,9 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dl4cv.training import History, EMA, TrainingError
-
-Game = Callable[["GAN", Tensor], Iterator[tuple[str, Tensor]]]
+from dl4cv.models.blocks import check_sizes
+from dl4cv.training import EMA, History, TrainingError
 
 
 class GAN(nn.Module):
@@ -22,64 +21,57 @@ class GAN(nn.Module):
     Args:
         generator: from noise (N, Z) to images.
         discriminator: from images to scores (N,).
-        latent: Z, numbers in a noise vector.
+        latent_dim: Z.
         decay: of the generator's moving average.
-        frames: how many pictures ``record`` may take.
     """
-
-    #: Noise vectors that are filmed: a grid of 5 × 5.
-    CAST = 25
 
     def __init__(
         self,
         generator: nn.Module,
         discriminator: nn.Module,
         *,
-        latent: int,
+        latent_dim: int,
         decay: float = 0.995,
-        frames: int = 0,
     ) -> None:
         super().__init__()
+        check_sizes(latent_dim=latent_dim)
         self.generator = EMA(generator, decay=decay)
         self.discriminator = discriminator
-        self.latent = latent
-        self.film: Tensor
-        self.filmed: Tensor
-        film = torch.zeros(frames, self.CAST, 1, 28, 28, dtype=torch.uint8)
-        self.register_buffer("film", film)
-        self.register_buffer("filmed", torch.zeros((), dtype=torch.int64))
+        self.latent_dim = latent_dim
 
     def noise(self, count: int, generator: torch.Generator | None = None) -> Tensor:
-        """Return standard normal noise on the model's device. Shape: (count, Z)."""
-        on = next(self.parameters()).device
-        return torch.randn(count, self.latent, generator=generator).to(on)
+        """Return standard normal noise, on the model's device and in its precision.
+
+        Shape: → (count, Z).
+        """
+        noise = torch.randn(count, self.latent_dim, generator=generator)
+        return noise.to(next(self.parameters()))
 
     @torch.no_grad()
     def sample(self, noise: Tensor) -> Tensor:
         """Return the average generator's images, 500 at a time, on the CPU.
 
         Shape: noise (N, Z) → (N, 1, 28, 28) float32 in [0, 1].
-        """
-        average = self.generator.average.eval()
-        return torch.cat([average(part).float().cpu() for part in noise.split(500)])
-
-    def record(self) -> None:
-        """Keep what the average generator makes of the same noise each time, beside the weights.
-
-        A model from the run store brings its film with it.
 
         Raises:
-            IndexError: if the film is full.
+            ValueError: if ``noise`` is not (N, Z).
         """
-        images = self.sample(self.noise(self.CAST, torch.Generator().manual_seed(0)))
-        self.film[int(self.filmed)] = (images * 255).round().byte().to(self.film.device)
-        self.filmed += 1
+        if noise.shape[1:] != (self.latent_dim,):
+            raise ValueError(
+                f"noise has shape {tuple(noise.shape)}; expected (N, {self.latent_dim})"
+            )
+        average, own = self.generator.average.eval(), next(self.parameters())
+        return torch.cat([average(part.to(own)).float().cpu() for part in noise.split(500)])
+
+    def update_average(self) -> None:
+        """Move the generator's average, once after each step: ``after_step`` of ``fit``."""
+        self.generator.update()
 
 
-def dense_generator(latent: int, hidden: int = 512) -> nn.Sequential:
+def dense_generator(latent_dim: int, hidden: int = 512) -> nn.Sequential:
     """Return a fully connected generator. Shape: (N, Z) → (N, 1, 28, 28) in [0, 1]."""
     return nn.Sequential(
-        nn.Linear(latent, hidden, bias=False),
+        nn.Linear(latent_dim, hidden, bias=False),
         nn.BatchNorm1d(hidden),
         nn.ReLU(),
         nn.Linear(hidden, hidden, bias=False),
@@ -92,7 +84,7 @@ def dense_generator(latent: int, hidden: int = 512) -> nn.Sequential:
 
 
 def dense_discriminator(hidden: int = 512) -> nn.Sequential:
-    """Return a fully connected discriminator. Shape: (N, 1, 28, 28) → (N,)."""
+    """Return a fully connected discriminator. Shape: (N, 1, 28, 28) → logits (N,)."""
     return nn.Sequential(
         nn.Flatten(),
         nn.Linear(784, hidden),
@@ -104,20 +96,20 @@ def dense_discriminator(hidden: int = 512) -> nn.Sequential:
     )
 
 
-def convolutional_generator(latent: int, *, hidden: int = 768, width: int = 8) -> nn.Sequential:
+def convolutional_generator(latent_dim: int, *, hidden: int = 768, width: int = 8) -> nn.Sequential:
     """Return a deep convolutional generator. Shape: (N, Z) → (N, 1, 28, 28) in [0, 1].
 
     Args:
-        latent: Z.
-        hidden: units of the dense layers, which plan the whole image.
+        latent_dim: Z.
+        hidden: units of the fully connected layers, which plan the whole image.
         width: a quarter of the channels at 7 × 7, half of those at 14 × 14.
 
     Source: Radford, Metz and Chintala, "Unsupervised Representation Learning with Deep
-        Convolutional Generative Adversarial Networks" (2016), section 3; a hidden dense layer
-        comes first, as in Chen et al., "InfoGAN" (2016), table 1, and another after it.
+        Convolutional Generative Adversarial Networks" (2016), arXiv:1511.06434, section 3; the
+        first hidden layer as in Chen et al., "InfoGAN" (2016), arXiv:1606.03657, table 1.
     """
     return nn.Sequential(
-        nn.Linear(latent, hidden, bias=False),
+        nn.Linear(latent_dim, hidden, bias=False),
         nn.BatchNorm1d(hidden),
         nn.ReLU(),
         nn.Linear(hidden, hidden, bias=False),
@@ -136,19 +128,19 @@ def convolutional_generator(latent: int, *, hidden: int = 768, width: int = 8) -
 
 
 def convolutional_discriminator(
-    *, hidden: int = 256, width: int = 16, noise: float = 0.1
+    *, hidden: int = 256, width: int = 16, noise_std: float = 0.1
 ) -> nn.Sequential:
-    """Return a deep convolutional discriminator. Shape: (N, 1, 28, 28) → (N,).
+    """Return a deep convolutional discriminator. Shape: (N, 1, 28, 28) → logits (N,).
 
     Args:
-        hidden: units of the dense layer.
+        hidden: units of the fully connected layer.
         width: channels at 14 × 14, half of those at 7 × 7.
-        noise: of the images that it learns from, as a standard deviation.
+        noise_std: standard deviation of the noise on its training images.
 
-    Source: Radford, Metz and Chintala (2016), section 3; with a hidden dense layer.
+    Source: Radford, Metz and Chintala (2016), section 3; with a fully connected layer.
     """
     return nn.Sequential(
-        InstanceNoise(noise),
+        InstanceNoise(noise_std),
         nn.Conv2d(1, width, 4, stride=2, padding=1),  # 14 × 14
         nn.LeakyReLU(0.2),
         nn.Conv2d(width, 2 * width, 4, stride=2, padding=1, bias=False),  # 7 × 7
@@ -164,33 +156,41 @@ def convolutional_discriminator(
 
 
 class InstanceNoise(nn.Module):
-    """Add normal noise to images while training, so that real and generated ones overlap.
+    """Add normal noise to images in training, so that real and generated ones overlap.
 
     Args:
-        deviation: standard deviation of the noise.
+        std: standard deviation of the noise.
+
+    Shape: (N, …) → (N, …).
+
+    Raises:
+        ValueError: if ``std`` is negative.
 
     Source: Arjovsky and Bottou, "Towards Principled Methods for Training Generative Adversarial
-        Networks" (2017), section 3.
+        Networks" (2017), arXiv:1701.04862, section 3.
     """
 
-    def __init__(self, deviation: float) -> None:
+    def __init__(self, std: float) -> None:
         super().__init__()
-        self.deviation = deviation
+        if not std >= 0:
+            raise ValueError(f"std is {std}; expected at least 0")
+        self.std = std
 
     def forward(self, images: Tensor) -> Tensor:
-        """Shape: (N, …) → (N, …)."""
+        """Return the images, noisy in training."""
         if not self.training:
             return images
-        return images + self.deviation * torch.randn_like(images)
+        return images + self.std * torch.randn_like(images)
 
 
-def vanilla_game(gan: GAN, real: Tensor) -> Iterator[tuple[str, Tensor]]:
-    """Yield the discriminator's cross-entropy, then the generator's, in its non-saturating form.
+def vanilla_loss(gan: GAN, real: Tensor) -> Iterator[tuple[str, Tensor]]:
+    """Yield the discriminator's cross-entropy, then the generator's non-saturating loss.
 
-    Source: Goodfellow et al., "Generative Adversarial Nets" (2014), equation 1 and section 3.
+    Source: Goodfellow et al., "Generative Adversarial Nets" (2014), arXiv:1406.2661, equation 1
+        and section 3.
     """
     # −ln σ(s) = softplus(−s), and −ln(1 − σ(s)) = softplus(s).
-    return take_turns(
+    return alternate(
         gan,
         real,
         discriminator=lambda real, fake: F.softplus(-real).mean() + F.softplus(fake).mean(),
@@ -198,12 +198,13 @@ def vanilla_game(gan: GAN, real: Tensor) -> Iterator[tuple[str, Tensor]]:
     )
 
 
-def least_squares_game(gan: GAN, real: Tensor) -> Iterator[tuple[str, Tensor]]:
-    """Yield half the squared distances of scores from 1 for real and 0 for fake, then from 1.
+def least_squares_loss(gan: GAN, real: Tensor) -> Iterator[tuple[str, Tensor]]:
+    """Yield the squared errors of the scores: targets 1 for real, 0 for fake; then 1 for fake.
 
-    Source: Mao et al., "Least Squares Generative Adversarial Networks" (2017), equation 9.
+    Source: Mao et al., "Least Squares Generative Adversarial Networks" (2017),
+        arXiv:1611.04076, equation 9.
     """
-    return take_turns(
+    return alternate(
         gan,
         real,
         discriminator=lambda real, fake: ((real - 1).square().mean() + fake.square().mean()) / 2,
@@ -211,13 +212,13 @@ def least_squares_game(gan: GAN, real: Tensor) -> Iterator[tuple[str, Tensor]]:
     )
 
 
-def hinge_game(gan: GAN, real: Tensor) -> Iterator[tuple[str, Tensor]]:
-    """Yield how far scores fall short of 1 for real and of −1 for fake, then minus the fake ones.
+def hinge_loss(gan: GAN, real: Tensor) -> Iterator[tuple[str, Tensor]]:
+    """Yield the hinge loss with margins 1 for real and −1 for fake, then minus the fake scores.
 
-    Source: Lim and Ye, "Geometric GAN" (2017); in this form Zhang et al., "Self-Attention
-        Generative Adversarial Networks" (2019), equation 4.
+    Source: Lim and Ye, "Geometric GAN" (2017), arXiv:1705.02894; in this form Zhang et al.,
+        "Self-Attention Generative Adversarial Networks" (2019), arXiv:1805.08318, equation 4.
     """
-    return take_turns(
+    return alternate(
         gan,
         real,
         discriminator=lambda real, fake: F.relu(1 - real).mean() + F.relu(1 + fake).mean(),
@@ -225,42 +226,52 @@ def hinge_game(gan: GAN, real: Tensor) -> Iterator[tuple[str, Tensor]]:
     )
 
 
-def take_turns(
+def alternate(
     gan: GAN,
     real: Tensor,
     *,
     discriminator: Callable[[Tensor, Tensor], Tensor],
     generator: Callable[[Tensor], Tensor],
 ) -> Iterator[tuple[str, Tensor]]:
-    """Yield the discriminator's loss on a batch and as many fakes, then the generator's on these.
+    """Yield the discriminator's loss on a batch and as many fakes, then the generator's.
 
     Args:
         gan: the players.
         real: images (N, …).
         discriminator: its loss, from its scores of real and of fake images, both (N,).
-        generator: its loss, from the scores (N,) that the discriminator, now wiser, gives to fakes.
+        generator: its loss, from the updated discriminator's scores (N,) of the same fakes.
+
+    Raises:
+        ValueError: if ``real`` holds no images, or they are not floats.
     """
+    _check_real(real)
     fake = gan.generator(gan.noise(len(real)))
     yield "discriminator", discriminator(gan.discriminator(real), gan.discriminator(fake.detach()))
     with frozen(gan.discriminator):
         loss = generator(gan.discriminator(fake))
     yield "generator", loss
-    gan.generator.update()
 
 
-def wasserstein_game(
+def wasserstein_loss(
     gan: GAN, *real: Tensor, penalty: float = 10.0
 ) -> Iterator[tuple[str, Tensor]]:
     """Yield the critic's loss on each batch of ``real`` in turn, then the generator's.
 
     Args:
-        gan: the players; the critic has no batch normalisation.
-        real: one batch for each of the critic's updates.
+        gan: the players; the critic has no batch normalization.
+        real: one batch (N, …) for each of the critic's updates.
         penalty: λ, the weight of the gradient penalty.
 
-    Source: Gulrajani et al., "Improved Training of Wasserstein GANs" (2017), equation 3.
+    Raises:
+        ValueError: if there are no batches, a batch holds no images, or they are not floats.
+
+    Source: Gulrajani et al., "Improved Training of Wasserstein GANs" (2017),
+        arXiv:1704.00028, equation 3.
     """
+    if not real:
+        raise ValueError("real has no batches; expected one for each of the critic's updates")
     for batch in real:
+        _check_real(batch)
         with torch.no_grad():
             fake = gan.generator(gan.noise(len(batch)))
         gap = gan.discriminator(fake).mean() - gan.discriminator(batch).mean()
@@ -268,20 +279,30 @@ def wasserstein_game(
     with frozen(gan.discriminator):
         loss = -gan.discriminator(gan.generator(gan.noise(len(real[0])))).mean()
     yield "generator", loss
-    gan.generator.update()
 
 
 def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:
     """Return the mean of (‖∇ critic‖ − 1)² at random points between real and fake images.
 
-    Shape: real and fake (N, …) → (). The norm is taken for each image, over all its pixels.
-    Raises: ValueError if the shapes differ.
+    The gradient is with respect to the image; each image has its own norm, over all pixels.
+
+    Args:
+        critic: from images to scores (N,).
+        real: images (N, …).
+        fake: images (N, …).
+
+    Shape: → ().
+
+    Raises:
+        ValueError: if the shapes differ, or ``real`` is empty or not floats.
+
     Source: Gulrajani et al. (2017), algorithm 1, lines 5 to 7.
     """
     if real.shape != fake.shape:
         raise ValueError(f"real has shape {tuple(real.shape)}, fake {tuple(fake.shape)}")
-    share = torch.rand(len(real), *[1] * (real.ndim - 1), device=real.device, dtype=real.dtype)
-    between = torch.lerp(fake, real, share).requires_grad_()  # (N, …)
+    _check_real(real)
+    t = torch.rand(len(real), *[1] * (real.ndim - 1), device=real.device, dtype=real.dtype)
+    between = torch.lerp(fake.to(t), real, t).requires_grad_()  # (N, …)
     (gradient,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
     return (gradient.flatten(1).norm(dim=1) - 1).square().mean()
 
@@ -289,27 +310,33 @@ def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Ten
 @contextmanager
 def frozen(module: nn.Module) -> Iterator[None]:
     """Let gradients flow through ``module`` to its input, but not to its parameters."""
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
     module.requires_grad_(False)
     try:
         yield
     finally:
-        module.requires_grad_(True)
+        for parameter in trained:
+            parameter.requires_grad_(True)
 
 
-def check_balance(history: History, *, loss: float = 0.01, window: int = 300) -> None:
-    """Make sure that the discriminator did not win for good, which leaves nothing to learn from.
+def check_discriminator(history: History, *, loss: float = 0.01, window: int = 300) -> None:
+    """Raise if the discriminator won for good, which leaves the generator without gradients.
+
+    A critic is skipped: its loss is unbounded below.
 
     Args:
-        history: of a game; one with a critic, whose loss has no least value, is let pass.
-        loss: below this mean over ``window`` steps the game counts as lost.
+        history: of a game.
+        loss: below this mean over ``window`` steps, the game counts as lost.
         window: steps.
 
     Raises:
         TrainingError: if that happened; the message names the first such step.
+        ValueError: if ``window`` is below 1.
     """
-    if "discriminator" not in history.loss_terms:
+    check_sizes(window=window)
+    losses = torch.tensor(history.loss_terms.get("discriminator", []), dtype=torch.float64)
+    if not len(losses):
         return
-    losses = torch.tensor(history.loss_terms["discriminator"], dtype=torch.float64)
     means = losses.unfold(0, min(window, len(losses)), 1).mean(1)
     lost = (means < loss).nonzero()
     if len(lost):
@@ -317,4 +344,12 @@ def check_balance(history: History, *, loss: float = 0.01, window: int = 300) ->
         raise TrainingError(
             f"{history.name}: the discriminator's loss stayed below {loss:g} for {window} steps "
             f"from step {first} on; the generator has nothing left to learn from"
+        )
+
+
+def _check_real(real: Tensor) -> None:
+    if not len(real) or not real.is_floating_point():
+        raise ValueError(
+            f"real has shape {tuple(real.shape)} and dtype {real.dtype}; "
+            "expected one image or more, in floats"
         )

@@ -1,72 +1,83 @@
-"""Inception: kernels of several sizes side by side, each behind a 1 × 1 convolution that saves.
+"""Inception: kernels of several sizes side by side, behind 1 × 1 convolutions that save work.
 
-Source: Szegedy et al., "Going Deeper with Convolutions" (2015), figure 2b; small, and with the
-batch normalisation of its second version.
+Source: Szegedy et al., "Going Deeper with Convolutions" (2015), arXiv:1409.4842, figure 2b;
+    small, and with the batch normalization of its second version.
 """
 
 import torch
 from torch import Tensor, nn
 
+from dl4cv.models import blocks
+from dl4cv.models.blocks import conv_bn_relu
+
 
 class Inception(nn.Module):
-    """Classify grey images of 28 × 28 pixels.
+    """Classify images by blocks of parallel branches.
 
     Args:
-        width: a quarter of the channels of the first stage.
-        classes: K, the number of classes.
+        width: a quarter of the channels of the first stage, even.
+        in_channels: channels of the images.
+        num_classes: K.
+
+    Raises:
+        ValueError: if ``width`` is odd or not positive.
     """
 
-    def __init__(self, width: int = 8, classes: int = 10) -> None:
+    def __init__(self, width: int = 8, *, in_channels: int = 1, num_classes: int = 10) -> None:
         super().__init__()
+        blocks.check_sizes(width=width, in_channels=in_channels, num_classes=num_classes)
+        if width % 2:
+            raise ValueError(f"width is {width}; expected an even number")
+        self.in_channels = in_channels
         first, second = 4 * width, 8 * width
         self.features = nn.Sequential(
-            convolution(1, first, 3, stride=2),  # (N, 4 w, 14, 14)
-            Mixed(first, first),
-            Mixed(first, first),
-            nn.MaxPool2d(2),  # (N, 4 w, 7, 7)
-            Mixed(first, second),
-            Mixed(second, second),
+            conv_bn_relu(in_channels, first, stride=2),  # (N, 4 w, H / 2, W / 2)
+            InceptionBlock(first, first),
+            InceptionBlock(first, first),
+            nn.MaxPool2d(2),  # (N, 4 w, H / 4, W / 4)
+            InceptionBlock(first, second),
+            InceptionBlock(second, second),
         )
-        self.classifier = nn.Linear(second, classes)
+        self.classifier = nn.Linear(second, num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the logits. Shape: images (N, 1, 28, 28) in [0, 1] → (N, K)."""
+        """Return the logits. Shape: images (N, C, H, W) in [0, 1] → (N, K)."""
+        blocks.check_images(images, self.in_channels, at_least=3)
         return self.classifier(self.features(images).mean((2, 3)))
 
 
-class Mixed(nn.Module):
-    """Four branches on the same input; their maps are stacked. Shape: (N, C, H, W) → (N, F, H, W).
+class InceptionBlock(nn.Module):
+    """Four branches on the same input, concatenated along the channels.
 
-    Half of the maps come from 3 × 3 kernels, and an eighth, a quarter and an eighth from 1 × 1,
-    5 × 5 and the pooled input.
+    Half of the channels come from 3 × 3 kernels; an eighth, a quarter and an eighth come from
+    1 × 1 kernels, 5 × 5 kernels and the pooled input.
+
+    Shape: (N, in_channels, H, W) → (N, out_channels, H, W).
+
+    Raises:
+        ValueError: if ``out_channels`` is not a multiple of 8.
     """
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        eighth = outputs // 8
+        eighth, rest = divmod(out_channels, 8)
+        if eighth < 1 or rest:
+            raise ValueError(f"out_channels is {out_channels}; expected a multiple of 8")
         self.branches = nn.ModuleList(
             [
-                convolution(inputs, eighth, 1),
+                conv_bn_relu(in_channels, eighth, 1),
                 nn.Sequential(
-                    convolution(inputs, 3 * eighth, 1), convolution(3 * eighth, 4 * eighth, 3)
+                    conv_bn_relu(in_channels, 3 * eighth, 1),
+                    conv_bn_relu(3 * eighth, 4 * eighth, 3),
                 ),
                 nn.Sequential(
-                    convolution(inputs, eighth, 1),
-                    convolution(eighth, 2 * eighth, 5),
+                    conv_bn_relu(in_channels, eighth, 1),
+                    conv_bn_relu(eighth, 2 * eighth, 5),
                 ),
-                nn.Sequential(nn.MaxPool2d(3, 1, 1), convolution(inputs, eighth, 1)),
+                nn.Sequential(nn.MaxPool2d(3, 1, 1), conv_bn_relu(in_channels, eighth, 1)),
             ]
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the maps of all branches."""
+        """Return the features of all branches."""
         return torch.cat([branch(x) for branch in self.branches], dim=1)
-
-
-def convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
-    """Return a convolution with its normalisation and its activation."""
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(),
-    )

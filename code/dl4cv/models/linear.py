@@ -14,14 +14,14 @@ class LinearClassifier:
     the templates, and ``bias`` (K,).
 
     Args:
-        in_features: D, numbers in an image.
+        in_features: D, pixels of an image.
         out_features: K, classes.
-        generator: draws the first weights; the global one if None.
-        scale: standard deviation of the first weights. The biases start at 0.
+        generator: samples the initial weights; the global one if None.
+        std: standard deviation of the initial weights. The biases start at 0.
         dtype: of the parameters.
 
     Raises:
-        ValueError: if there are no features or no classes.
+        ValueError: if there are no features or no classes, or ``std`` is negative.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class LinearClassifier:
         out_features: int,
         *,
         generator: torch.Generator | None = None,
-        scale: float = 1e-3,
+        std: float = 1e-3,
         dtype: torch.dtype = torch.float32,
     ) -> None:
         if in_features < 1 or out_features < 1:
@@ -38,31 +38,37 @@ class LinearClassifier:
                 f"in_features is {in_features} and out_features {out_features}; "
                 "expected at least 1 each"
             )
+        if not std >= 0:
+            raise ValueError(f"std is {std}; expected at least 0")
         shape = (out_features, in_features)
-        self.weight = scale * torch.randn(shape, generator=generator, dtype=dtype)
+        self.weight = std * torch.randn(shape, generator=generator, dtype=dtype)
         self.bias = torch.zeros(out_features, dtype=dtype)
 
     def scores(self, images: torch.Tensor) -> torch.Tensor:
         """Return the scores (logits) of each image. Shape: images (N, D) → (N, K).
 
         Raises:
-            ValueError: if ``images`` does not have D columns.
+            ValueError: if ``images`` has not D columns, or not the type of the weights.
         """
         if images.ndim != 2 or images.shape[1] != self.weight.shape[1]:
             raise ValueError(
                 f"images has shape {tuple(images.shape)}; expected (N, {self.weight.shape[1]})"
             )
+        if images.dtype != self.weight.dtype:
+            raise ValueError(f"images has dtype {images.dtype}; expected {self.weight.dtype}")
         return images @ self.weight.T + self.bias
 
     def loss(
         self, images: torch.Tensor, labels: torch.Tensor, loss_fn: Loss, l2: float = 0.0
     ) -> tuple[torch.Tensor, Gradients]:
-        """Return the loss of a batch, with its penalty, and the gradient for each parameter.
+        """Return the regularized loss of a batch and its gradient with respect to each parameter.
 
-        The penalty is ``l2`` times the sum of the squared weights. The biases go free.
+        The penalty is ``l2`` times the sum of the squared weights; biases are not regularized.
 
-        Shape: images (N, D), labels (N,) int64 → loss (), {"weight": (K, D), "bias": (K,)}.
-        Raises: ValueError if ``l2`` is below 0, or what ``scores`` and ``loss_fn`` raise.
+        Shape: images (N, D), labels (N,) integers → loss (), {"weight": (K, D), "bias": (K,)}.
+
+        Raises:
+            ValueError: if ``l2`` is below 0, or ``scores`` or ``loss_fn`` raises one.
         """
         if not l2 >= 0:
             raise ValueError(f"l2 is {l2}; expected a number of at least 0")
@@ -74,7 +80,7 @@ class LinearClassifier:
         return data_loss + l2 * self.weight.square().sum(), gradients
 
     def predict(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the class of the highest score. Shape: images (N, D) → (N,) int64."""
+        """Return the class with the highest score. Shape: images (N, D) → (N,) int64."""
         return self.scores(images).argmax(1)
 
     def state_dict(self) -> dict[str, torch.Tensor]:

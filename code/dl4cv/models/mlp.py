@@ -19,25 +19,25 @@ def mlp(
     """Return linear layers with an activation after each but the last.
 
     Args:
-        features: the numbers that an example has on its way, such as ``[784, 512, 10]``.
-        activation: makes the layer that bends; without one, the depth would be for nothing.
-        dropout: probability that a hidden number is dropped in training.
-        generator: draws the first weights; the global one if None.
+        features: sizes of the input, the hidden layers and the output, such as [784, 512, 10].
+        activation: makes the elementwise nonlinear layer.
+        dropout: probability that a hidden unit is dropped in training.
+        generator: samples the initial weights; the global one if None.
         dtype: of the parameters.
 
-    Shape: (N, …) with ``features[0]`` numbers an example → logits (N, ``features[-1]``).
+    Shape: (N, …) with ``features[0]`` numbers per example → logits (N, ``features[-1]``).
 
     Raises:
-        ValueError: if there are fewer than two numbers, or one is below 1.
+        ValueError: if there are fewer than two sizes, or one is below 1.
     """
     if len(features) < 2 or min(features) < 1:
         raise ValueError(
-            f"features is {list(features)}; expected at least two numbers, each at least 1"
+            f"features is {list(features)}; expected at least two sizes, each at least 1"
         )
     net = layers.Sequential(layers.Flatten())
     last = len(features) - 2
-    for i, (d, k) in enumerate(pairwise(features)):
-        net.append(layers.Linear(d, k, generator=generator, dtype=dtype))
+    for i, (in_features, out_features) in enumerate(pairwise(features)):
+        net.append(layers.Linear(in_features, out_features, generator=generator, dtype=dtype))
         if i < last:
             net.append(activation())
             if dropout:

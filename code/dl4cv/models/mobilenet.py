@@ -1,22 +1,25 @@
-"""MobileNet: a convolution split into one that looks around and one that mixes channels.
+"""MobileNet: a convolution split into a depthwise one over space and a 1 × 1 one over channels.
 
-Source: Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks" (2018), table 1;
-small.
+Source: Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks" (2018),
+    arXiv:1801.04381, table 1; small.
 """
 
 from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from dl4cv.models.blocks import check_images, check_sizes
+
 
 class MobileNet(nn.Module):
-    """Classify grey images of 28 × 28 pixels.
+    """Classify images by inverted residuals.
 
     Args:
-        widths: the channels of each stage.
-        blocks: blocks a stage.
-        expansion: how many times wider a block is inside.
-        classes: K, the number of classes.
+        widths: channels of each stage.
+        blocks: blocks per stage.
+        expansion: hidden channels of a block per input channel.
+        in_channels: channels of the images.
+        num_classes: K.
     """
 
     def __init__(
@@ -24,12 +27,22 @@ class MobileNet(nn.Module):
         widths: Sequence[int] = (16, 24, 40),
         blocks: int = 2,
         expansion: int = 4,
-        classes: int = 10,
+        *,
+        in_channels: int = 1,
+        num_classes: int = 10,
     ) -> None:
         super().__init__()
+        check_sizes(
+            widths=widths,
+            blocks=blocks,
+            expansion=expansion,
+            in_channels=in_channels,
+            num_classes=num_classes,
+        )
+        self.in_channels = in_channels
         channels = widths[0]
         stages: list[nn.Module] = [
-            nn.Conv2d(1, channels, 3, 2, 1, bias=False),  # (N, widths[0], 14, 14)
+            nn.Conv2d(in_channels, channels, 3, 2, 1, bias=False),  # (N, widths[0], H / 2, W / 2)
             nn.BatchNorm2d(channels),
             nn.ReLU6(),
         ]
@@ -39,33 +52,40 @@ class MobileNet(nn.Module):
                 stages.append(InvertedResidual(channels, width, stride, expansion))
                 channels = width
         self.features = nn.Sequential(*stages)
-        self.classifier = nn.Linear(channels, classes)
+        self.classifier = nn.Linear(channels, num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the logits. Shape: images (N, 1, 28, 28) in [0, 1] → (N, K)."""
+        """Return the logits. Shape: images (N, C, H, W) in [0, 1] → (N, K)."""
+        check_images(images, self.in_channels)
         return self.classifier(self.features(images).mean((2, 3)))
 
 
 class InvertedResidual(nn.Module):
-    """Widen, look around in each channel by itself, narrow; add the input where it fits.
+    """1 × 1 expansion, depthwise convolution, 1 × 1 projection; residual where shapes agree.
 
-    Shape: (N, C, H, W) → (N, F, H / s, W / s).
+    Args:
+        in_channels: C.
+        out_channels: F.
+        stride: s, of the depthwise convolution.
+        expansion: hidden channels per input channel.
+
+    Shape: (N, C, H, W) → (N, F, ceil(H / s), ceil(W / s)).
     """
 
-    def __init__(self, inputs: int, outputs: int, stride: int, expansion: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, stride: int, expansion: int) -> None:
         super().__init__()
-        inside = expansion * inputs
+        hidden = expansion * in_channels
         self.residual = nn.Sequential(
-            nn.Conv2d(inputs, inside, 1, bias=False),
-            nn.BatchNorm2d(inside),
+            nn.Conv2d(in_channels, hidden, 1, bias=False),
+            nn.BatchNorm2d(hidden),
             nn.ReLU6(),
-            nn.Conv2d(inside, inside, 3, stride, 1, groups=inside, bias=False),  # depthwise
-            nn.BatchNorm2d(inside),
+            nn.Conv2d(hidden, hidden, 3, stride, 1, groups=hidden, bias=False),  # depthwise
+            nn.BatchNorm2d(hidden),
             nn.ReLU6(),
-            nn.Conv2d(inside, outputs, 1, bias=False),  # linear: no activation follows
-            nn.BatchNorm2d(outputs),
+            nn.Conv2d(hidden, out_channels, 1, bias=False),  # linear: no activation follows
+            nn.BatchNorm2d(out_channels),
         )
-        self.skip = stride == 1 and inputs == outputs
+        self.skip = stride == 1 and in_channels == out_channels
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the residual, with the input added where both have one shape."""
