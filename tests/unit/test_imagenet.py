@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 import torchvision
-from dl4cv.data import FetchError
-from dl4cv.data.registry import BY_HAND, Address, PinnedFile
+from dl4cv.fetch.published import MANUAL_DIR, Mirror, PinnedFile
+from dl4cv.fetch.sources import FetchError
 from dl4cv.pretrained import __main__ as command
 from dl4cv.pretrained import imagenet, registry, weights
 from dl4cv.pretrained.registry import NETWORKS
 
-DEAD = Address("http://127.0.0.1:9/weights.pth")
+DEAD = Mirror("http://127.0.0.1:9/", suffix="")
 
 
 class Squeeze:
@@ -36,7 +36,7 @@ class Squeeze:
         self.network = replace(
             NETWORKS["squeezenet1_1"],
             file=PinnedFile("weights.pth", len(self.content), digest),
-            sources=(BY_HAND, DEAD),
+            sources=(MANUAL_DIR, DEAD),
         )
         self.monkeypatch.setitem(NETWORKS, "squeezenet1_1", self.network)
 
@@ -67,8 +67,8 @@ def test_the_logits_are_those_of_the_published_network(squeeze, capsys):
     network = imagenet.load("squeezenet1_1")
     assert "SqueezeNet 1.1: fetched from the folder" in capsys.readouterr().out
     images = torch.rand(2, 3, 64, 48, generator=torch.Generator().manual_seed(1))
-    mean, deviation = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
-    normal = (images - mean[:, None, None]) / deviation[:, None, None]
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    normal = (images - mean[:, None, None]) / std[:, None, None]
     with torch.no_grad():
         torch.testing.assert_close(network(images), squeeze.net.eval()(normal))
     assert not any(weight.requires_grad for weight in network.parameters())
@@ -137,7 +137,7 @@ def test_a_damaged_file_is_fetched_again(squeeze, capsys, damage):
     squeeze.put_in_cache(bytes(content))
     squeeze.put_by_hand(squeeze.content)
     imagenet.load("squeezenet1_1")
-    assert "is not what was published; fetching it again" in capsys.readouterr().out
+    assert f"{squeeze.cached} has SHA-256 " in capsys.readouterr().out
     assert squeeze.cached.read_bytes() == squeeze.content
 
 
@@ -203,7 +203,9 @@ def test_weights_under_other_names_are_taken_in_their_order(squeeze):
 
 @pytest.mark.parametrize("name", [n for n in NETWORKS if n != "squeezenet1_1"])
 def test_the_layers_of_the_lite_networks_are_rectified_and_wide(name):
-    network = imagenet.ImageNet(NETWORKS[name], imagenet._architecture(NETWORKS[name])).eval()
+    network = imagenet.ImageNetClassifier(
+        NETWORKS[name], imagenet._architecture(NETWORKS[name])
+    ).eval()
     maps = network.activations(torch.rand(1, 3, 64, 64), network.layers)
     assert [found.shape[2] for found in maps.values()] == [32, 32, 16, 8, 4, 2, 2]
     assert all(found.min() >= 0 and found.shape[1] >= 32 for found in maps.values())

@@ -1,11 +1,15 @@
 """Pictures of every mode that people have on their disks."""
 
+import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from dl4cv.data import pictures
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 RED, HALF = (255, 0, 0), (255, 0, 0, 128)
@@ -67,9 +71,102 @@ def test_a_turned_photograph_is_turned_back(tmp_path, orientation):
     assert torch.equal(pictures.read(path), pictures.from_pillow(upright))
 
 
+@given(rubbish=st.binary(max_size=60), orientation=st.sampled_from([None, 1, 6, 9]))
+def test_rubbish_in_the_exif_block_is_ignored(tmp_path_factory, rubbish, orientation):
+    exif = Image.Exif()
+    if orientation is not None:
+        exif[0x0112] = orientation
+    block = exif.tobytes()[: -len(rubbish) or None] + rubbish
+    image = Image.new("RGB", (5, 3), RED)
+    path = saved(tmp_path_factory.mktemp("exif"), image, "a.jpg", exif=block)
+    found = pictures.read(path)
+    assert found.shape in {(3, 3, 5), (3, 5, 3)}
+    torch.testing.assert_close(found.amax((1, 2)), torch.tensor([1.0, 0, 0]), atol=0.02, rtol=0)
+
+
+def test_an_orientation_before_a_broken_tag_still_counts(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112], exif[0x829A] = 6, (1, 3)
+    path = saved(tmp_path, Image.new("RGB", (5, 3)), "a.jpg", exif=exif.tobytes()[:-6])
+    assert pictures.read(path).shape == (3, 5, 3)
+
+
+SAVED_AS = {
+    "1": ("png", "gif", "tif", "bmp"),
+    "L": ("png", "gif", "tif", "bmp"),
+    "LA": ("png",),
+    "RGB": ("png", "tif", "bmp", "webp"),
+    "RGBA": ("png", "tif"),
+    "CMYK": ("tif",),
+    "I;16": ("png", "tif"),
+}
+SIZES = st.tuples(st.integers(1, 9), st.integers(1, 9)) | st.sampled_from([(1, 2000), (2000, 1)])
+
+
+@given(
+    kind=st.sampled_from([(mode, name) for mode, names in SAVED_AS.items() for name in names]),
+    size=SIZES,
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_the_values_of_every_mode_are_right_in_every_format(tmp_path_factory, kind, size, seed):
+    mode, name = kind
+    channels = {"1": (), "L": (), "I;16": ()}.get(mode, (len(mode),))
+    white, dtype = (65_535, np.uint16) if mode == "I;16" else (255, np.uint8)
+    values = np.random.default_rng(seed).integers(
+        0, white, (*size, *channels), dtype, endpoint=True
+    )
+    if mode == "1":
+        values = np.where(values > 127, 255, 0).astype(np.uint8)
+        image = Image.fromarray(values).convert("1")
+    elif mode == "I;16":
+        image = Image.fromarray(values)
+    else:
+        image = Image.frombytes(mode, size[::-1], values.tobytes())
+    expected = values / white
+    if mode in ("LA", "RGBA"):
+        expected, alpha = expected[..., :-1], expected[..., -1:]
+        expected = expected * alpha + 1 - alpha
+    elif mode == "CMYK":
+        expected = (1 - expected[..., :3]) * (1 - expected[..., 3:])
+    expected = np.broadcast_to(expected.reshape(*size, -1), (*size, 3))
+    options = {"lossless": True} if name == "webp" else {}
+    path = saved(tmp_path_factory.mktemp("modes"), image, f"a.{name}", **options)
+    found = pictures.read(path).permute(1, 2, 0).numpy()
+    np.testing.assert_allclose(found, expected, atol=0.006)
+
+
+def test_a_cmyk_jpeg_comes_out_in_its_colors(tmp_path):
+    path = saved(tmp_path, Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "a.jpg")
+    found = pictures.read(path).mean((1, 2))
+    torch.testing.assert_close(found, torch.tensor([1.0, 0, 0]), atol=0.02, rtol=0)
+
+
+def test_a_transparent_value_of_sixteen_bits_is_white(tmp_path):
+    image = Image.fromarray(np.array([[500, 501]], dtype=np.uint16))
+    path = saved(tmp_path, image, transparency=500)
+    torch.testing.assert_close(pictures.read(path)[0], torch.tensor([[1, 501 / 65_535]]))
+
+
+@given(st.data())
+def test_a_damaged_file_is_read_or_a_clear_error(tmp_path_factory, source):
+    names = st.sampled_from(["a.png", "a.jpg", "a.gif", "a.tif", "a.bmp", "a.ppm"])
+    path = tmp_path_factory.mktemp("damaged") / source.draw(names)
+    Image.linear_gradient("L").resize((9, 5)).save(path)
+    content = bytearray(path.read_bytes())
+    places = st.tuples(st.integers(0, len(content) - 1), st.integers(0, 255))
+    for place, value in source.draw(st.lists(places, max_size=4)):
+        content[place] = value
+    path.write_bytes(content[: source.draw(st.integers(0, len(content)))])
+    bombs = warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning)
+    with bombs, suppress(ValueError):
+        found = pictures.read(path)
+        assert found.shape[0] == 3
+        assert 0 <= found.min() <= found.max() <= 1
+
+
 def test_what_is_no_picture_is_said(tmp_path):
     (tmp_path / "a.png").write_text("no picture")
-    with pytest.raises(ValueError, match=r"a\.png is no picture that pillow can read"):
+    with pytest.raises(ValueError, match=r"a\.png is no picture that Pillow can read"):
         pictures.read(tmp_path / "a.png")
     with pytest.raises(FileNotFoundError):
         pictures.read(tmp_path / "b.png")
@@ -83,7 +180,7 @@ def test_half_a_picture_is_said(tmp_path):
         pictures.read(path)
 
 
-@pytest.mark.parametrize("mode", ["F", "I"])
+@pytest.mark.parametrize("mode", ["F", "I", "LAB"])
 def test_a_mode_without_a_white_is_refused(mode):
     with pytest.raises(ValueError, match=f"the picture's mode is '{mode}'"):
         pictures.from_pillow(Image.new(mode, (2, 2)))
@@ -96,6 +193,15 @@ def test_the_middle_square(height, width):
     assert found.shape == (3, 64, 64)
     assert found.mean().item() == pytest.approx(0.5, abs=0.01)
     assert 0 <= found.min() <= found.max() <= 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_a_square_keeps_the_precision(dtype):
+    picture = torch.rand(3, 20, 30, generator=torch.Generator().manual_seed(0)).to(dtype)
+    found = pictures.square(picture, 16)
+    assert found.dtype == dtype
+    expected = pictures.square(picture.float(), 16)
+    torch.testing.assert_close(found.float(), expected, atol=0.004, rtol=0)
 
 
 @pytest.mark.parametrize(

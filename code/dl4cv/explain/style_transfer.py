@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dl4cv.pretrained.imagenet import ImageNet
+from dl4cv.pretrained.imagenet import ImageNetClassifier
 
 #: What red, green and blue weigh in brightness (Y) and in two differences of colour (I and Q).
 YIQ = ((0.299, 0.587, 0.114), (0.596, -0.274, -0.322), (0.211, -0.523, 0.312))
@@ -33,7 +33,11 @@ class Style:
 
 
 def features(
-    network: ImageNet, images: Tensor, layers: Sequence[str], *, scales: Sequence[int] = (1, 2, 4)
+    network: ImageNetClassifier,
+    images: Tensor,
+    layers: Sequence[str],
+    *,
+    scales: Sequence[int] = (1, 2, 4),
 ) -> dict[str, Tensor]:
     """Return the pixels, and what layers answer to the images in several sizes.
 

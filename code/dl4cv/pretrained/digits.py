@@ -1,20 +1,20 @@
-"""The fixed LeNet that judges generated digits: its weights lie beside this file and never change.
+"""The reference LeNet that scores generated digits: fixed weights, which come with the package.
 
 A distance between sets of images means something only in the features of one and the same network.
-``python -m dl4cv.pretrained.digits`` trains it anew, and prints the checksum to pin: after that no
+``python -m dl4cv.pretrained.digits`` trains it again, and prints the checksum to pin: after that no
 number measured before can be compared with one measured later.
 """
 
 from functools import cache
 from pathlib import Path
 
+import safetensors.torch
 import torch
-from safetensors import torch as safetensors
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dl4cv import data, runtime, storage, training
-from dl4cv.metrics.generative import Seen
+from dl4cv.metrics.generative import Features
 from dl4cv.models.lenet import LeNet
 
 WEIGHTS = Path(__file__).with_name("digits.safetensors")
@@ -23,46 +23,50 @@ SHA256 = "5ea7e7fb309897de58940d5c3d10c72b3184091ba79191aeb1681145db699c76"
 
 @cache
 def load(path: Path = WEIGHTS) -> LeNet:
-    """Return the judge in evaluation mode, on the device, after checking its weights.
+    """Return the reference LeNet in evaluation mode, on the device; its weights are checked.
 
     Raises:
         FileNotFoundError: if the weights are not there.
         ValueError: if the file is not the one that is pinned.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing; it comes with the package, so fetch it anew")
+        raise FileNotFoundError(f"{path} is missing; it comes with the package: install it again")
     content = path.read_bytes()
     if (found := storage.sha256(content)) != SHA256:
-        raise ValueError(f"{path} has the SHA-256 {found}; expected {SHA256}; fetch it anew")
+        raise ValueError(
+            f"{path} has SHA-256 {found}, expected {SHA256}: install the package again"
+        )
     model = LeNet()
-    model.load_state_dict(safetensors.load(content))
+    model.load_state_dict(safetensors.torch.load(content))
     return model.to(runtime.device()).eval().requires_grad_(False)
 
 
 @torch.no_grad()
-def see(images: Tensor) -> Seen:
-    """Return what the judge sees in digits, on the CPU.
+def digit_features(images: Tensor) -> Features:
+    """Return features and logits of the reference LeNet, on the CPU.
 
     Shape: images (N, 1, 28, 28), uint8 or floats in [0, 1] → features (N, 84), logits (N, 10).
 
     Raises:
-        ValueError: if ``images`` has another shape, or floats that are not in [0, 1].
+        ValueError: if ``images`` has another shape or type, or floats that are not in [0, 1].
     """
     if images.ndim != 4 or images.shape[1:] != (1, 28, 28):
         raise ValueError(f"images has shape {tuple(images.shape)}; expected (N, 1, 28, 28)")
     if images.dtype == torch.uint8:
         images = images.float() / 255
-    elif not (images.min() >= 0 and images.max() <= 1):
+    elif not images.is_floating_point():
+        raise ValueError(f"images is {images.dtype}; expected uint8, or floats in [0, 1]")
+    elif len(images) and not (images.min() >= 0 and images.max() <= 1):
         span = f"[{images.min():g}, {images.max():g}]"
         raise ValueError(f"images spans {span}; expected floats in [0, 1]")
-    judge = load()
-    features = [judge.features(part.float().to(runtime.device())) for part in images.split(500)]
-    seen = torch.cat(features)
-    return Seen(seen.cpu(), judge.classifier(seen).cpu())
+    lenet = load()
+    batches = [part.float().to(runtime.device()) for part in images.split(500)]
+    features = torch.cat([lenet.features(batch) for batch in batches])
+    return Features(features.cpu(), lenet.classifier(features).cpu())
 
 
 def train() -> LeNet:
-    """Return the judge, trained as the pinned one was: ten epochs, shifted by up to two pixels."""
+    """Return a LeNet trained as the pinned one: ten epochs, random shifts by up to two pixels."""
     runtime.seed_everything(0)
     model = LeNet()
     steps = 10 * 60_000 // 256
@@ -97,5 +101,5 @@ def _shifted(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 if __name__ == "__main__":
-    storage.write_atomically(WEIGHTS, safetensors.save(train().cpu().state_dict()))
+    storage.write_atomically(WEIGHTS, safetensors.torch.save(train().cpu().state_dict()))
     print(f"{WEIGHTS} has the SHA-256 {storage.sha256_of_file(WEIGHTS)}")

@@ -15,32 +15,31 @@ from dl4cv.pretrained import weights
 from dl4cv.pretrained.registry import NETWORKS, Network
 
 
-class _EnoughError(Exception):
-    """Raised within a network when all layers that were asked for have answered."""
+class _StopForwardError(Exception):
+    """Raised within a forward pass once all requested activations are known."""
 
 
-class ImageNet(nn.Module):
+class ImageNetClassifier(nn.Module):
     """A classifier of ImageNet's 1,000 classes that takes images in [0, 1].
 
     Args:
-        network: what it is; says how images are normalised.
-        net: the classifier itself, which takes normalised images.
+        spec: the registry's entry; says how images are normalized.
+        net: the classifier itself, which takes normalized images.
 
     Attributes:
-        network: as given.
+        spec: as given.
         net: as given.
-        class_names: of the 1,000 classes, by their number.
-        layers: some of its layers by name, in the order in which an image passes them.
+        layers: some of its layers by name, from shallow to deep.
     """
 
-    def __init__(self, network: Network, net: nn.Module) -> None:
+    def __init__(self, spec: Network, net: nn.Module) -> None:
         super().__init__()
-        self.network, self.net = network, net
+        self.spec, self.net = spec, net
         self.mean: Tensor
-        self.deviation: Tensor
-        self.register_buffer("mean", torch.tensor(network.mean)[:, None, None])
-        self.register_buffer("deviation", torch.tensor(network.deviation)[:, None, None])
-        self.layers = {name: net.get_submodule(place) for name, place in network.layers.items()}
+        self.std: Tensor
+        self.register_buffer("mean", torch.tensor(spec.mean)[:, None, None])
+        self.register_buffer("std", torch.tensor(spec.std)[:, None, None])
+        self.layers = {name: net.get_submodule(path) for name, path in spec.layers.items()}
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -58,101 +57,97 @@ class ImageNet(nn.Module):
                 f"images has shape {tuple(images.shape)} and type {images.dtype}; "
                 "expected (N, 3, H, W), floats in [0, 1]"
             )
-        return self.net((images - self.mean) / self.deviation)
+        return self.net((images - self.mean) / self.std)
 
     def activations(self, images: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
-        """Return what the named layers give for images, with their gradients.
+        """Return the outputs of the named layers, through which gradients flow.
 
-        What lies behind the last of them is not computed.
+        The forward pass stops behind the last of them.
 
-        Shape: (N, 3, H, W) in [0, 1] → (N, C, H′, W′) for each layer.
+        Shape: images (N, 3, H, W) in [0, 1] → (N, C, H′, W′) for each layer.
 
         Raises:
             ValueError: if there is no layer of a name; the message lists them.
         """
         layers = set(layers)
-        for name in layers:
-            if name not in self.layers:
-                known = ", ".join(self.layers)
-                raise ValueError(f"layers names {name!r}; expected some of: {known}")
+        for name in layers - self.layers.keys():
+            raise ValueError(f"layers names {name!r}; expected some of: {', '.join(self.layers)}")
         found: dict[str, Tensor] = {}
 
         def keep(name: str, module: nn.Module, inputs: object, out: Tensor) -> None:
             found[name] = out
             if len(found) == len(layers):
-                raise _EnoughError
+                raise _StopForwardError
 
         with ExitStack() as hooks:
             for name in layers:
                 hook = functools.partial(keep, name)
                 hooks.enter_context(self.layers[name].register_forward_hook(hook))
-            with suppress(_EnoughError):
+            with suppress(_StopForwardError):
                 self(images)
         return found
 
 
-def load(name: str = "efficientnet_lite0") -> ImageNet:
+def load(name: str = "efficientnet_lite0") -> ImageNetClassifier:
     """Return a network in evaluation mode on the device, its weights frozen.
 
-    It is fetched when it is not in the cache, and its checksum is compared at every load.
+    It is fetched at first use and checked at every use.
 
     Args:
         name: a key of ``registry.NETWORKS``.
 
     Raises:
         ValueError: if there is no such network, or its file holds another architecture's weights.
-        FetchError: if it is not in the cache and no source hands it out; says what to do.
+        FetchError: if it is not in the cache and no source has it.
         OSError: if the cache cannot be written.
     """
     if name not in NETWORKS:
         raise ValueError(f"name is {name!r}; expected one of: {', '.join(NETWORKS)}")
-    network = NETWORKS[name]
-    net = _architecture(network)
-    _install(net, _read(network), name)
-    whole = ImageNet(network, net).eval().requires_grad_(False)
-    return runtime.to_fast_layout(whole, runtime.device())
+    spec = NETWORKS[name]
+    net = _architecture(spec)
+    _load_weights(net, _read(spec), name)
+    classifier = ImageNetClassifier(spec, net).eval().requires_grad_(False)
+    return runtime.to_fast_layout(classifier, runtime.device())
 
 
-def _read(network: Network) -> dict[str, Tensor]:
-    weights.fetch(network)
-    path = weights.path_of(network)
+def _read(spec: Network) -> dict[str, Tensor]:
+    weights.fetch(spec)
+    path = weights.path_of(spec)
     try:
         return torch.load(io.BytesIO(path.read_bytes()), map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError) as error:
         raise ValueError(f"{path} holds more than weights: {error}") from error
 
 
-def _architecture(network: Network) -> nn.Module:
-    if network.library == "timm":
+def _architecture(spec: Network) -> nn.Module:
+    if spec.library == "timm":
         with warnings.catch_warnings():
             # On its way it imports tqdm, which warns in a notebook without ipywidgets.
             warnings.simplefilter("ignore")
             import timm
 
-        return timm.create_model(network.architecture, pretrained=False)
+        return timm.create_model(spec.architecture, pretrained=False)
     import torchvision
 
-    return torchvision.models.get_model(network.architecture, weights=None)
+    return torchvision.models.get_model(spec.architecture, weights=None)
 
 
-def _install(net: nn.Module, given: Mapping[str, Tensor], name: str) -> None:
-    """Give ``net`` the weights: by name, or in their order where the names are others."""
+def _load_weights(net: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
+    """Load a state dict by name, or by order where its names differ from the architecture's."""
     own = net.state_dict()
     shapes = [tuple(tensor.shape) for tensor in own.values()]
-    found = [tuple(tensor.shape) for tensor in given.values()]
+    found = [tuple(tensor.shape) for tensor in state.values()]
     if shapes != found:
-        wrong = next(
-            (
-                f"{key} is {b}, expected {a}"
-                for key, a, b in zip(own, shapes, found, strict=False)
-                if a != b
-            ),
-            f"{len(found)} tensors, expected {len(shapes)}",
+        differences = (
+            f"{key} is {b}, expected {a}"
+            for key, a, b in zip(own, shapes, found, strict=False)
+            if a != b
         )
-        raise ValueError(f"the weights are not those of {name}: {wrong}")
-    if own.keys() != given.keys():
-        given = dict(zip(own, given.values(), strict=True))
-    net.load_state_dict(given)
+        why = next(differences, f"{len(found)} tensors, expected {len(shapes)}")
+        raise ValueError(f"the weights are not those of {name}: {why}")
+    if own.keys() != state.keys():
+        state = dict(zip(own, state.values(), strict=True))
+    net.load_state_dict(state)
 
 
 @functools.cache
