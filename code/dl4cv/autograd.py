@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-#: From the gradient by an operation's result to the gradient by one of its arguments.
+#: From the gradient with respect to a result to the gradient with respect to an argument.
 Pullback = Callable[[Tensor], Tensor]
 
 
@@ -22,7 +22,7 @@ class Variable:
     named as those of ``torch.Tensor``.
 
     Attributes:
-        data: the value, a tensor of any shape, which autograd of PyTorch never sees.
+        data: the value, a tensor of any shape, outside PyTorch's autograd.
         grad: the gradient of what ``backward`` was called on, of the shape of ``data``; None
             before.
         op: the operation that made it; empty for what the user made.
@@ -46,24 +46,28 @@ class Variable:
         return f"Variable({self.data.tolist()}{made})"
 
     def backward(self) -> None:
-        """Give every variable that this one was made from its gradient.
+        """Compute the gradient of every variable that this one was made from.
 
         Gradients add up: over all paths through the graph, and over calls.
 
         Raises:
             ValueError: if this variable is not a single number.
         """
-        self._check_that_it_is_a_number()
+        if self.data.numel() != 1:
+            raise ValueError(
+                f"backward needs a single number, this is of shape {tuple(self.data.shape)}; "
+                "sum it first"
+            )
         gradients = {id(self): torch.ones_like(self.data)}
         for node in reversed(self.graph()):
             g = gradients.pop(id(node))
             node.grad = g.clone() if node.grad is None else node.grad + g
             for parent, pullback in node.parents:
                 # Broadcasting copied the parent; the copies' gradients add up.
-                share = pullback(g).sum_to_size(parent.data.shape)
+                dparent = pullback(g).sum_to_size(parent.data.shape)
                 if id(parent) in gradients:
-                    share = gradients[id(parent)] + share
-                gradients[id(parent)] = share
+                    dparent = gradients[id(parent)] + dparent
+                gradients[id(parent)] = dparent
 
     def graph(self) -> list[Variable]:
         """Return all nodes, each after everything that it was made from."""
@@ -98,7 +102,10 @@ class Variable:
         return Variable(self.data @ other.data, "@", parents)
 
     def __pow__(self, power: float) -> Variable:
-        slope = power * self.data ** (power - 1)
+        if not isinstance(power, int | float):
+            return NotImplemented
+        # x⁰ is 1 everywhere: its slope is 0 at x = 0 too, where 0 · x⁻¹ would be NaN.
+        slope = power * self.data ** (power - 1) if power else torch.zeros_like(self.data)
         return Variable(self.data**power, f"^{power:g}", [(self, lambda g: g * slope)])
 
     def exp(self) -> Variable:
@@ -145,13 +152,6 @@ class Variable:
         return other * self**-1
 
     __radd__, __rmul__ = __add__, __mul__
-
-    def _check_that_it_is_a_number(self) -> None:
-        if self.data.numel() != 1:
-            raise ValueError(
-                f"backward needs a single number, this is of shape {tuple(self.data.shape)}; "
-                "sum it first"
-            )
 
 
 def _variable(value: Variable | float, like: Variable) -> Variable:

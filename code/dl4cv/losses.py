@@ -3,6 +3,9 @@
 Every loss takes scores (logits) and labels and returns the mean loss of the batch and the gradient
 of that mean with respect to the scores. What lies before the scores, a matrix or a deep network,
 is no business of the loss: the chain rule carries the gradient on from there.
+
+All take labels of any integer type. Half-precision scores are converted to float32, and so are the
+loss and the gradient, since a sum over a batch overflows or rounds too much in 16 bits.
 """
 
 import math
@@ -19,8 +22,13 @@ def softmax(scores: torch.Tensor) -> torch.Tensor:
 
     Shape: scores (N, K) → (N, K).
     Units: scores are logits of any size; each row of the result is in [0, 1] and sums to 1.
+
+    Raises:
+        ValueError: if ``scores`` is not a table of floats.
+
     Source: Bridle (1990); the largest score of a row is subtracted first, which changes nothing.
     """
+    _check_scores(scores)
     powers = (scores - scores.amax(1, keepdim=True)).exp()  # (N, K), the largest is e^0 = 1
     return powers / powers.sum(1, keepdim=True)
 
@@ -28,12 +36,15 @@ def softmax(scores: torch.Tensor) -> torch.Tensor:
 def softmax_loss(scores: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the mean cross-entropy of the softmax of ``scores``, and its gradient.
 
-    Shape: scores (N, K) floats, labels (N,) int64 in 0 to K - 1 → loss (), gradient (N, K).
+    Shape: scores (N, K) floats, labels (N,) integers in 0 to K - 1 → loss (), gradient (N, K).
     Units: scores are logits; the loss is in nats.
-    Raises: ValueError if the shapes do not agree, a score is not finite or a label is no class.
+
+    Raises:
+        ValueError: if the shapes do not agree, a score is not finite or a label is no class.
+
     Source: gradient (p − onehot(y)) / N, with p the softmax of the scores.
     """
-    _check(scores, labels)
+    scores, labels = _checked(scores, labels)
     rows = torch.arange(len(scores), device=scores.device)
     shifted = scores - scores.amax(1, keepdim=True)  # (N, K), none above 0
     log_p = shifted - shifted.exp().sum(1, keepdim=True).log()  # (N, K)
@@ -46,12 +57,8 @@ def softmax_loss(scores: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tens
 def softmax_loss_naive(
     scores: torch.Tensor, labels: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the same as ``softmax_loss``, image by image and class by class.
-
-    Shape: scores (N, K) floats, labels (N,) int64 in 0 to K - 1 → loss (), gradient (N, K).
-    Raises: ValueError as ``softmax_loss`` does.
-    """
-    _check(scores, labels)
+    """Return the same as ``softmax_loss``, image by image and class by class."""
+    scores, labels = _checked(scores, labels)
     loss = scores.new_zeros(())
     dscores = torch.zeros_like(scores)
     for i, y in enumerate(labels.tolist()):
@@ -76,12 +83,15 @@ def svm_loss(
     this divided by K.) At a kink, where a wrong class keeps its margin exactly, the gradient taken
     is that of the flat side.
 
-    Shape: scores (N, K) floats, labels (N,) int64 in 0 to K - 1 → loss (), gradient (N, K).
-    Raises: ValueError if the shapes do not agree, a score is not finite, a label is no class or
-        the margin is not above 0.
+    Shape: scores (N, K) floats, labels (N,) integers in 0 to K - 1 → loss (), gradient (N, K).
+
+    Raises:
+        ValueError: if the shapes do not agree, a score is not finite, a label is no class or the
+            margin is not above 0.
+
     Source: Weston and Watkins (1999).
     """
-    _check(scores, labels, margin)
+    scores, labels = _checked(scores, labels, margin)
     rows = torch.arange(len(scores), device=scores.device)
     short = scores - scores[rows, labels, None] + margin  # (N, K): what each class is short of
     short[rows, labels] = 0  # the right class competes with nobody
@@ -94,12 +104,8 @@ def svm_loss(
 def svm_loss_naive(
     scores: torch.Tensor, labels: torch.Tensor, margin: float = 1.0
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the same as ``svm_loss``, image by image and class by class.
-
-    Shape: scores (N, K) floats, labels (N,) int64 in 0 to K - 1 → loss (), gradient (N, K).
-    Raises: ValueError as ``svm_loss`` does.
-    """
-    _check(scores, labels, margin)
+    """Return the same as ``svm_loss``, image by image and class by class."""
+    scores, labels = _checked(scores, labels, margin)
     loss = scores.new_zeros(())
     dscores = torch.zeros_like(scores)
     for i, y in enumerate(labels.tolist()):
@@ -112,17 +118,27 @@ def svm_loss_naive(
     return loss / len(scores), dscores / len(scores)
 
 
-def _check(scores: torch.Tensor, labels: torch.Tensor, margin: float = 1.0) -> None:
-    if scores.ndim != 2 or not scores.is_floating_point() or scores.numel() == 0:
+def _check_scores(scores: torch.Tensor) -> None:
+    if scores.ndim != 2 or not scores.is_floating_point() or scores.shape[1] == 0:
         raise ValueError(
             f"scores is {scores.dtype} of shape {tuple(scores.shape)}; "
-            "expected floats of shape (N, K), at least one row and one class"
+            "expected floats of shape (N, K), at least one class"
         )
-    if labels.shape != scores.shape[:1] or labels.dtype != torch.int64:
+
+
+def _checked(
+    scores: torch.Tensor, labels: torch.Tensor, margin: float = 1.0
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return scores of at least 32 bits and labels that can index them, or raise ValueError."""
+    _check_scores(scores)
+    if len(scores) == 0:
+        raise ValueError(f"scores has shape {tuple(scores.shape)}; expected at least one row")
+    if labels.shape != scores.shape[:1] or labels.is_floating_point():
         raise ValueError(
             f"labels is {labels.dtype} of shape {tuple(labels.shape)}; "
-            f"expected torch.int64 of shape ({len(scores)},), one label a row of scores"
+            f"expected integers of shape ({len(scores)},), one label a row of scores"
         )
+    labels = labels.long()  # as an index, uint8 would be taken for a mask
     classes = scores.shape[1]
     least, most = (int(label) for label in labels.aminmax())
     if least < 0 or most >= classes:
@@ -138,3 +154,4 @@ def _check(scores: torch.Tensor, labels: torch.Tensor, margin: float = 1.0) -> N
         )
     if not 0 < margin < math.inf:
         raise ValueError(f"margin is {margin}; expected a finite number above 0")
+    return scores.float() if scores.dtype.itemsize < 4 else scores, labels

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-Params = Iterable[Tensor] | Iterable[dict[str, Any]]
+Params = Iterable[Tensor] | Iterable[tuple[str, Tensor]] | Iterable[dict[str, Any]]
 State = dict[str, Any]
 
 
@@ -25,39 +25,41 @@ class Optimizer(ABC):
     layout of ``state_dict`` are those of ``torch.optim.Optimizer``, so that a checkpoint of one
     loads into the other.
 
+    Every optimizer takes these arguments:
+
+    - ``params``: tensors, (name, tensor) pairs, or dictionaries ``{"params": …, "lr": …}``, each a
+      group whose hyperparameters override the defaults.
+    - ``lr``: the learning rate.
+    - ``weight_decay``: the factor of the L2 penalty's gradient.
+    - ``eps``: keeps a divisor from 0.
+
+    Hyperparameters are finite and at least 0; ``betas`` are two numbers in [0, 1).
+
     Attributes:
-        param_groups: dictionaries, each with ``params`` and the hyperparameters of these; a
-            learning-rate schedule writes to ``group["lr"]``.
+        param_groups: dictionaries, each with ``params`` and their hyperparameters; a learning-rate
+            schedule writes to ``group["lr"]``.
         state: what is remembered between steps, by parameter.
+
+    Raises:
+        TypeError: if ``params`` is a single tensor, or not made of tensors.
+        ValueError: if ``params`` is empty or holds a tensor twice, one that is not a leaf, or one
+            of integers, or if a hyperparameter is unknown or out of its range.
     """
 
     def __init__(self, params: Params, **defaults: Any) -> None:
-        """Group the parameters.
-
-        Args:
-            params: tensors, or dictionaries ``{"params": tensors, "lr": ...}`` whose
-                hyperparameters override the defaults.
-            **defaults: the hyperparameters of the groups that do not name their own.
-
-        Raises:
-            ValueError: if there are no parameters, one appears twice, or a hyperparameter is
-                unknown or out of its range.
-        """
-        groups: list[Any] = list(params)
+        groups: list[Any] = _listed(params)
         if not groups:
             raise ValueError("params is empty; expected at least one tensor")
         if not isinstance(groups[0], dict):
             groups = [{"params": groups}]
         self.defaults = defaults
-        self.param_groups: list[dict[str, Any]] = [
-            {**defaults, **group, "params": list(group["params"])} for group in groups
-        ]
+        self.param_groups: list[dict[str, Any]] = [_group(group, defaults) for group in groups]
         self.state: defaultdict[Tensor, State] = defaultdict(dict)
-        for group in self.param_groups:
-            _check(group, known=defaults)
         every = self._parameters()
         if len(set(every)) < len(every):
             raise ValueError("params holds a tensor twice; expected each tensor once")
+        if len({"param_names" in group for group in self.param_groups}) > 1:
+            raise ValueError("params has groups with and without names; expected names in all")
 
     @abstractmethod
     def update(self, theta: Tensor, g: Tensor, state: State, *_: Any, **hyper: Any) -> None:
@@ -68,7 +70,7 @@ class Optimizer(ABC):
         """Update every parameter that has a gradient.
 
         Args:
-            closure: computes the loss and its gradients anew, if given.
+            closure: computes the loss and its gradients again, if given.
 
         Returns:
             What ``closure`` returned, else None.
@@ -104,7 +106,7 @@ class Optimizer(ABC):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over what ``state_dict`` returned, here or in the sibling in ``torch.optim``.
+        """Load what ``state_dict`` returned, here or in the class of this name in ``torch.optim``.
 
         The saved tensors are copied, in the type and on the device of their parameter.
 
@@ -135,6 +137,11 @@ class Optimizer(ABC):
 class SGD(Optimizer):
     """Stochastic gradient descent, plain, with momentum, or with Nesterov's momentum.
 
+    Args:
+        momentum: the fraction of the velocity that survives a step.
+        dampening: the fraction of a new gradient kept out of the velocity.
+        nesterov: look ahead along the velocity; needs momentum and no dampening.
+
     Source: Polyak (1964); Nesterov (1983), in the form of Sutskever et al. (2013) that
     ``torch.optim.SGD`` uses.
     """
@@ -148,19 +155,6 @@ class SGD(Optimizer):
         weight_decay: float = 0,
         nesterov: bool = False,
     ) -> None:
-        """See ``torch.optim.SGD``.
-
-        Args:
-            params: tensors, or groups of them.
-            lr: learning rate, above 0.
-            momentum: the share of the velocity that survives a step, in [0, 1).
-            dampening: the share of a new gradient kept out of the velocity, in [0, 1].
-            weight_decay: factor of the L2 penalty's gradient, at least 0.
-            nesterov: look ahead along the velocity; wants momentum and no dampening.
-
-        Raises:
-            ValueError: if a hyperparameter is out of its range.
-        """
         super().__init__(
             params,
             lr=lr,
@@ -184,6 +178,10 @@ class SGD(Optimizer):
 class Adagrad(Optimizer):
     """A step size for each weight, divided by the root of the sum of its squared gradients.
 
+    Args:
+        lr_decay: step t has the learning rate ``lr / (1 + (t - 1) * lr_decay)``.
+        initial_accumulator_value: what the sum of squares begins with.
+
     Source: Duchi, Hazan and Singer (2011).
     """
 
@@ -196,19 +194,6 @@ class Adagrad(Optimizer):
         initial_accumulator_value: float = 0,
         eps: float = 1e-10,
     ) -> None:
-        """See ``torch.optim.Adagrad``.
-
-        Args:
-            params: tensors, or groups of them.
-            lr: learning rate, above 0.
-            lr_decay: how fast the learning rate falls besides, at least 0.
-            weight_decay: factor of the L2 penalty's gradient, at least 0.
-            initial_accumulator_value: what the sum of squares begins with, at least 0.
-            eps: keeps the divisor from 0; at least 0.
-
-        Raises:
-            ValueError: if a hyperparameter is out of its range.
-        """
         super().__init__(
             params,
             lr=lr,
@@ -234,6 +219,10 @@ class Adagrad(Optimizer):
 class RMSprop(Optimizer):
     """AdaGrad that forgets: the sum of squared gradients becomes a running mean.
 
+    Args:
+        alpha: the fraction of the old mean that survives a step.
+        momentum: the fraction of the velocity that survives a step.
+
     Source: Tieleman and Hinton (2012), lecture 6.5.
     """
 
@@ -246,19 +235,6 @@ class RMSprop(Optimizer):
         weight_decay: float = 0,
         momentum: float = 0,
     ) -> None:
-        """See ``torch.optim.RMSprop``.
-
-        Args:
-            params: tensors, or groups of them.
-            lr: learning rate, above 0.
-            alpha: the share of the old mean that survives a step, in [0, 1).
-            eps: keeps the divisor from 0; at least 0.
-            weight_decay: factor of the L2 penalty's gradient, at least 0.
-            momentum: the share of the velocity that survives a step, in [0, 1).
-
-        Raises:
-            ValueError: if a hyperparameter is out of its range.
-        """
         super().__init__(
             params, lr=lr, alpha=alpha, eps=eps, weight_decay=weight_decay, momentum=momentum
         )
@@ -280,9 +256,12 @@ class RMSprop(Optimizer):
 
 
 class Adam(Optimizer):
-    """Momentum and RMSProp's step size for each weight, both free of their bias towards 0.
+    """Momentum with RMSProp's step size for each weight, both means bias-corrected.
 
-    Source: Kingma and Ba (2015), algorithm 1.
+    Args:
+        betas: the fractions of the means of g and of g² that survive a step.
+
+    Source: Kingma and Ba (2015), arXiv 1412.6980, algorithm 1.
     """
 
     def __init__(
@@ -293,18 +272,6 @@ class Adam(Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0,
     ) -> None:
-        """See ``torch.optim.Adam``.
-
-        Args:
-            params: tensors, or groups of them.
-            lr: learning rate, above 0; about how far a weight moves in a step.
-            betas: the shares of the means of g and of g² that survive a step, each in [0, 1).
-            eps: keeps the divisor from 0; at least 0.
-            weight_decay: factor of the L2 penalty's gradient, at least 0.
-
-        Raises:
-            ValueError: if a hyperparameter is out of its range.
-        """
         super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
 
     def update(self, theta, g, state, *, lr, betas, eps, weight_decay) -> None:
@@ -329,9 +296,11 @@ def adam_step(theta: Tensor, g: Tensor, state: State, *, lr, betas, eps) -> None
 
 
 class AdamW(Adam):
-    """Adam whose weight decay acts on the weights and not through the gradient.
+    """Adam with decoupled weight decay: it acts on the weights, not through the gradient.
 
-    Source: Loshchilov and Hutter (2019), algorithm 2.
+    Each step first subtracts ``lr * weight_decay`` times each weight.
+
+    Source: Loshchilov and Hutter (2019), arXiv 1711.05101, algorithm 2.
     """
 
     def __init__(
@@ -342,7 +311,6 @@ class AdamW(Adam):
         eps: float = 1e-8,
         weight_decay: float = 1e-2,
     ) -> None:
-        """See ``Adam``; here each step first takes ``lr * weight_decay`` of each weight away."""
         super().__init__(params, lr, betas, eps, weight_decay)
 
     def update(self, theta, g, state, *, lr, betas, eps, weight_decay) -> None:
@@ -351,14 +319,20 @@ class AdamW(Adam):
 
 
 class Muon(Optimizer):
-    """Momentum whose step changes a matrix by the same amount in all its directions.
+    """Momentum whose step is orthogonalised by a Newton–Schulz iteration.
 
     The momentum of a weight with two or more dimensions is taken as a matrix, one row for each
     output, and made nearly orthogonal. What has fewer dimensions (biases, normalisations) moves by
-    Adam with decoupled weight decay, and wants a group with a smaller learning rate of its own.
+    AdamW, and needs a group with a smaller learning rate.
 
-    Source: Jordan et al., "Muon: An Optimizer for Hidden Layers in Neural Networks" (2024). For
-    matrices it is ``torch.optim.Muon``, which makes them orthogonal in bfloat16.
+    Args:
+        momentum: the fraction of the velocity that survives a step.
+        betas: for tensors with fewer than two dimensions, as in ``Adam``; so is ``eps``.
+        weight_decay: decoupled, as in ``AdamW``.
+
+    Source: Jordan et al., "Muon: An Optimizer for Hidden Layers in Neural Networks" (2024),
+    kellerjordan.github.io/posts/muon. For matrices it is ``torch.optim.Muon``, whose Newton–Schulz
+    iteration runs in bfloat16.
     """
 
     def __init__(
@@ -370,19 +344,6 @@ class Muon(Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 1e-2,
     ) -> None:
-        """Group the parameters.
-
-        Args:
-            params: tensors, or groups of them.
-            lr: learning rate, above 0.
-            momentum: the share of the velocity that survives a step, in [0, 1).
-            betas: for the tensors with less than two dimensions, see ``Adam``.
-            eps: for the same.
-            weight_decay: each step first takes ``lr * weight_decay`` of each weight away.
-
-        Raises:
-            ValueError: if a hyperparameter is out of its range.
-        """
         super().__init__(
             params,
             lr=lr,
@@ -407,10 +368,10 @@ class Muon(Optimizer):
 
 
 def orthogonal(matrix: Tensor, steps: int = 5) -> Tensor:
-    """Return nearly U Vᵀ of the singular value decomposition U S Vᵀ, by multiplications alone.
+    """Return nearly U Vᵀ of the singular value decomposition U S Vᵀ, by Newton–Schulz iteration.
 
     Each step sends every singular value s to a s + b s³ + c s⁵, which pulls what is not tiny to
-    between about 0.7 and 1.2.
+    between about 0.7 and 1.2. It takes matrix products only.
 
     Shape: (M, N) → the same.
 
@@ -426,6 +387,41 @@ def orthogonal(matrix: Tensor, steps: int = 5) -> Tensor:
     return x if wide else x.T
 
 
+def _listed(params: Any) -> list[Any]:
+    """Return ``params`` as a list, unless it has no order or is a single tensor."""
+    if isinstance(params, Tensor | dict | set | str) or not isinstance(params, Iterable):
+        raise TypeError(
+            f"params is a {type(params).__name__}; expected a list of tensors, of (name, tensor) "
+            "pairs or of dictionaries, such as net.parameters()"
+        )
+    return list(params)
+
+
+def _group(group: Any, defaults: dict[str, Any]) -> dict[str, Any]:
+    """Return a checked copy of a parameter group, with the defaults that it does not override."""
+    if not isinstance(group, dict) or "params" not in group:
+        raise TypeError(f"params holds {group!r} among groups; expected a dict with 'params'")
+    group = {**defaults, **group}
+    params = group["params"]
+    params = [params] if isinstance(params, Tensor) else _listed(params)
+    pairs = [p for p in params if isinstance(p, tuple) and len(p) == 2]
+    if pairs and len(pairs) < len(params):
+        raise ValueError("params holds tensors with and without a name; expected names for all")
+    if pairs:
+        group["param_names"], params = (list(column) for column in zip(*pairs, strict=True))
+    for theta in params:
+        if not isinstance(theta, Tensor):
+            raise TypeError(f"params holds a {type(theta).__name__}; expected tensors")
+        if not (theta.is_leaf or theta.retains_grad):
+            raise ValueError(
+                "params holds the result of an operation; expected leaves, which get a gradient"
+            )
+        if not theta.is_floating_point():
+            raise ValueError(f"params holds a tensor of {theta.dtype}; expected floats")
+    _check(group, known=defaults)
+    return {**group, "params": params}
+
+
 def _like(theta: Tensor, value: Any) -> Any:
     """Return a copy of a saved tensor in the type and on the device of ``theta``."""
     return value.to(theta, copy=True) if isinstance(value, Tensor) else value
@@ -433,22 +429,15 @@ def _like(theta: Tensor, value: Any) -> Any:
 
 def _check(group: dict[str, Any], *, known: dict[str, Any]) -> None:
     """Raise ValueError for the first hyperparameter of ``group`` that is out of its range."""
-    for name in group.keys() - known.keys() - {"params", "initial_lr"}:
+    for name in group.keys() - known.keys() - {"params", "param_names", "initial_lr"}:
         raise ValueError(f"params has a group with {name!r}; expected one of: {', '.join(known)}")
-    if not 0 < group["lr"] < math.inf:
-        raise ValueError(f"lr is {group['lr']}; expected a number above 0")
-    for name in ("lr_decay", "weight_decay", "initial_accumulator_value", "eps"):
-        if name in group and not 0 <= group[name] < math.inf:
-            raise ValueError(f"{name} is {group[name]}; expected a number of at least 0")
-    for name in ("momentum", "alpha"):
-        if name in group and not 0 <= group[name] < 1:
-            raise ValueError(f"{name} is {group[name]}; expected a number in [0, 1)")
+    for name in known:
+        if name not in ("betas", "nesterov") and not 0 <= group[name] < math.inf:
+            raise ValueError(f"{name} is {group[name]}; expected a finite number of at least 0")
     if "betas" in group and not (
         len(group["betas"]) == 2 and all(0 <= beta < 1 for beta in group["betas"])
     ):
         raise ValueError(f"betas is {group['betas']}; expected two numbers in [0, 1)")
-    if not 0 <= group.get("dampening", 0) <= 1:
-        raise ValueError(f"dampening is {group['dampening']}; expected a number in [0, 1]")
     if group.get("nesterov") and (not group["momentum"] or group["dampening"]):
         raise ValueError(
             f"nesterov is True with momentum {group['momentum']} and dampening "

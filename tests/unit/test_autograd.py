@@ -62,9 +62,9 @@ def test_gradients_equal_torchs_on_random_graphs(program, seed):
     expected = run(program, leaves)
     expected.backward()
     ours = [Variable(value) for value in values]
-    came = run(program, ours)
-    came.backward()
-    torch.testing.assert_close(came.data, expected.detach(), **EXACT)
+    got = run(program, ours)
+    got.backward()
+    torch.testing.assert_close(got.data, expected.detach(), **EXACT)
     for leaf, variable in zip(leaves, ours, strict=True):
         assert (variable.grad is None) == (leaf.grad is None)
         if leaf.grad is not None:
@@ -85,6 +85,42 @@ def test_gradients_add_up_over_calls_and_paths():
         (x * x + x).backward()
     assert x.grad is not None
     assert x.grad.item() == 14
+
+
+POINTS = [-torch.inf, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 3.0, torch.inf, torch.nan]
+EDGES = {
+    **{f"power {n}": lambda a, n=n: a**n for n in (0, 0.0, 0.5, 1, 1.5, 2, 3, -1, -0.5, -2)},
+    **{f"{c} / x": lambda a, c=c: c / a for c in (0.0, 1.0, -2.0)},
+    **{f"x / {c}": lambda a, c=c: a / c for c in (0.0, 1.0, -2.0)},
+    "x / x": lambda a: a / a,
+    "log": lambda a: a.log(),
+    "exp": lambda a: a.exp(),
+    "tanh": lambda a: a.tanh(),
+}
+
+
+@pytest.mark.parametrize("name", EDGES)
+@pytest.mark.parametrize("x", POINTS)
+def test_functions_equal_torchs_at_their_edges(name, x):
+    ours, theirs = Variable(x), torch.tensor(x, requires_grad=True)
+    value, expected = EDGES[name](ours), EDGES[name](theirs)
+    value.backward()
+    expected.backward()
+    torch.testing.assert_close(value.data, expected.detach(), equal_nan=True)
+    torch.testing.assert_close(ours.grad, theirs.grad, equal_nan=True)
+
+
+def test_a_power_is_a_number():
+    with pytest.raises(TypeError, match="unsupported operand"):
+        Variable(2.0) ** Variable(3.0)
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
+def test_variables_keep_their_precision(kind):
+    x = Variable(torch.tensor([1.0, 2.0], dtype=kind))
+    y = (2 * x**2 / 3 - 1).tanh().sum()
+    y.backward()
+    assert y.data.dtype == x.grad.dtype == kind
 
 
 def test_a_deep_graph_does_not_run_out_of_stack():

@@ -37,13 +37,25 @@ def test_is_exact_to_second_order():
     torch.testing.assert_close(gradient, 2 * points(4))
 
 
-def test_relative_error_is_a_share_of_the_largest():
+def test_relative_error_is_a_fraction_of_the_largest():
     a, b = torch.tensor([8.0, 1.0]), torch.tensor([10.0, 2.0])
     assert gradcheck.relative_error(a, b) == pytest.approx(0.2)
     assert gradcheck.relative_error(b, a) == pytest.approx(0.2)
     assert gradcheck.relative_error(a, a) == 0
     assert gradcheck.relative_error(a, -a) == pytest.approx(2.0)
     assert gradcheck.relative_error(torch.zeros(2), torch.zeros(2)) == 0
+
+
+def test_relative_error_does_not_wrap_or_overflow():
+    assert (
+        gradcheck.relative_error(torch.tensor([1, 4]).byte(), torch.tensor([2, 4]).byte()) == 0.25
+    )
+    large = torch.tensor([6e4], dtype=torch.float16)
+    assert gradcheck.relative_error(large, -large) == 2
+
+
+def test_the_gradient_of_nothing_is_empty():
+    assert gradcheck.numerical_gradient(torch.sum, points(0, 3)).shape == (0, 3)
 
 
 def test_relative_error_of_nan_is_within_no_bound():
@@ -53,7 +65,7 @@ def test_relative_error_of_nan_is_within_no_bound():
 def test_what_is_wrong_is_named():
     with pytest.raises(ValueError, match=r"x is torch.float32; expected torch.float64"):
         gradcheck.numerical_gradient(torch.sum, torch.zeros(2))
-    with pytest.raises(ValueError, match="step is 0; expected a number above 0"):
+    with pytest.raises(ValueError, match="step is 0; expected a finite number above 0"):
         gradcheck.numerical_gradient(torch.sum, points(2), step=0)
     with pytest.raises(ValueError, match=r"f returned a tensor of shape \(2,\)"):
         gradcheck.numerical_gradient(lambda x: x, points(2))

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from dl4cv.models import knn
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial import KDTree
 
@@ -77,10 +77,24 @@ def test_at_most_equals_a_comparison_of_all(columns, block, seed):
     assert sorted(map(list, found)) == expected
 
 
-@given(st.lists(st.lists(st.integers(0, 4), min_size=5, max_size=5), min_size=1, max_size=8))
-def test_vote_is_the_commonest_and_then_the_nearest(rows):
-    expected = [max(set(row), key=lambda c, row=row: (row.count(c), -row.index(c))) for row in rows]
-    assert knn.vote(torch.tensor(rows), classes=5).tolist() == expected
+@given(
+    st.integers(1, 7).flatmap(
+        lambda k: st.lists(st.lists(st.integers(0, 4), min_size=k, max_size=k), max_size=8).map(
+            lambda rows: torch.tensor(rows, dtype=torch.int64).reshape(-1, k)
+        )
+    ),
+    st.sampled_from([torch.int64, torch.int32, torch.uint8]),
+)
+def test_vote_is_the_commonest_and_then_the_nearest(rows, kind):
+    expected = [
+        max(set(row), key=lambda c, row=row: (row.count(c), -row.index(c))) for row in rows.tolist()
+    ]
+    assert knn.vote(rows.to(kind), num_classes=5).tolist() == expected
+
+
+def test_vote_of_many_gives_a_late_tie_to_the_nearest():
+    row = [0] * 70 + [2, 1] * 80  # 2 and 1 are tied, and 2 is the nearer by one rank
+    assert knn.vote(torch.tensor([row]), num_classes=3).tolist() == [2]
 
 
 @pytest.mark.parametrize("search", SEARCHES)
@@ -96,23 +110,79 @@ def test_neighbors_equal_a_kd_tree(search, k):
     assert torch.equal(indices, torch.as_tensor(tree_indices).reshape(40, k))
 
 
-@settings(max_examples=30)
-@example(count=6, k=1, size=6, seed=6)  # points of which the directions leave next to nothing
+TYPES = [torch.float16, torch.float32, torch.float64, torch.uint8, torch.int16, torch.int64]
+
+
+def exactly(train, queries, k):
+    """Every distance in float64, and of equal ones the lower index first."""
+    squared = (queries.double()[:, None] - train.double()).square().sum(2)
+    least, indices = squared.sort(dim=1, stable=True)
+    return least[:, :k].sqrt(), indices[:, :k]
+
+
+@settings(max_examples=200, deadline=None)
 @given(
-    count=st.integers(5, 40), k=st.integers(1, 5), size=st.integers(2, 12), seed=st.integers(0, 99)
+    count=st.integers(1, 150),
+    queries=st.integers(0, 9),
+    width=st.integers(2, 20),
+    k=st.integers(1, 150),
+    level=st.sampled_from([0, 1, 100, 250]),
+    contrast=st.integers(0, 5),
+    types=st.tuples(st.sampled_from(TYPES), st.sampled_from(TYPES)),
+    again=st.booleans(),
+    seed=st.integers(0, 10**6),
 )
-def test_sketches_lose_no_neighbor(count, k, size, seed):
-    train, queries = points(count, seed=seed).float(), points(6, seed=seed + 1).float()
-    labels = torch.arange(count)
-    exact, _ = knn.KNearestNeighbors(k).fit(train, labels).neighbors(queries)
-    found, _ = knn.SketchedNeighbors(k, size=size).fit(train, labels).neighbors(queries)
-    torch.testing.assert_close(found, exact, atol=2e-3, rtol=1e-4)
+def test_neighbors_are_exact_however_alike_bright_and_often_equal(
+    count, queries, width, k, level, contrast, types, again, seed
+):
+    generator = torch.Generator().manual_seed(seed)
+    drawn = torch.randint(
+        level, level + contrast + 1, (count + queries, width), generator=generator
+    )
+    train, asked = drawn[:count].to(types[0]), drawn[count:].to(types[1])
+    asked = train[:queries].to(types[1]) if again else asked
+    k = min(k, count)
+    distances, indices = exactly(train, asked, k)
+    for model in (
+        knn.KNearestNeighbors(k, chunk=4),
+        knn.SketchedNeighbors(k, size=2 + seed % (width - 1), chunk=4),
+    ):
+        found, where = model.fit(train, torch.zeros(count, dtype=torch.int8)).neighbors(asked)
+        assert torch.equal(where, indices)
+        torch.testing.assert_close(found.double(), distances, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+@pytest.mark.parametrize("groups", [1, 2])
+def test_nearly_equal_bright_pictures_find_themselves(search, groups):
+    generator = torch.Generator().manual_seed(0)
+    bright = torch.tensor([0.99, 0.01])[:groups].repeat_interleave(200 // groups)[:, None]
+    pictures = bright + 1e-4 * torch.rand(200, 16 * 16 * 3, generator=generator)
+    distances, indices = search(2).fit(pictures, torch.arange(200)).neighbors(pictures)
+    assert not distances[:, 0].any()
+    assert torch.equal(indices, exactly(pictures, pictures, 2)[1])
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+@pytest.mark.parametrize("scale", [1e-30, 1e-18, 1e15])
+def test_neighbors_are_exact_at_any_scale(search, scale):
+    train, queries = points(120, seed=13).float() * scale, points(20, seed=14).float() * scale
+    _, indices = search(3).fit(train, torch.arange(120)).neighbors(queries)
+    assert torch.equal(indices, exactly(train, queries, 3)[1])
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+def test_no_queries_have_no_neighbors(search):
+    model = search(2).fit(points(150), torch.arange(150))
+    distances, indices = model.neighbors(points(0))
+    assert distances.shape == indices.shape == (0, 2)
+    assert model.predict(points(0)).shape == (0,)
 
 
 def test_sketches_are_never_further_apart_than_points():
     train, queries = points(200, seed=6), points(50, seed=7)
     model = knn.SketchedNeighbors(1, size=4).fit(train, torch.arange(200))
-    between_sketches = torch.cdist(model.sketch(queries), model.sketch(train))
+    between_sketches = torch.cdist(model.sketch(queries), model.sketches)
     assert (between_sketches <= torch.cdist(queries, train) + 1e-9).all()
     # The bound is worth having: it is close to the distance, where the coordinates alone are not.
     coordinates = torch.cdist(model.sketch(queries)[:, :3], model.sketch(train)[:, :3])
@@ -135,10 +205,44 @@ def test_remembers_what_it_saw(search):
     assert torch.equal(search(1).fit(train, labels).predict(train), labels)
 
 
-def test_fit_names_the_wrong_argument():
-    with pytest.raises(ValueError, match=r"images has shape \(4, 3\) and labels \(5,\)"):
-        knn.KNearestNeighbors(1).fit(torch.zeros(4, 3), torch.zeros(5, dtype=torch.int64))
-    with pytest.raises(ValueError, match="k is 9; expected 1 to 4"):
-        knn.KNearestNeighbors(9).fit(torch.zeros(4, 3), torch.zeros(4, dtype=torch.int64))
+FOUR = torch.zeros(4, 3)
+MISTAKES = [
+    (1, FOUR, torch.arange(5), r"images has shape \(4, 3\) and labels \(5,\)"),
+    (1, FOUR[0], torch.arange(3), r"images has shape \(3,\)"),
+    (1, torch.zeros(4, 0), torch.arange(4), r"images has shape \(4, 0\)"),
+    (9, FOUR, torch.arange(4), "k is 9; expected 1 to 4"),
+    (1, torch.zeros(0, 3), torch.arange(0), "k is 1; expected 1 to 0"),
+    (1, FOUR, torch.zeros(4), r"labels holds 0.* of torch.float32; expected 0, 1, 2"),
+    (1, FOUR, torch.arange(-1, 3), "labels holds -1 of torch.int64; expected 0, 1, 2"),
+    (1, FOUR + torch.nan, torch.arange(4), "an image holds NaN or infinity"),
+    (1, torch.tensor([[1e30], [0.0]]).expand(2, 3), torch.arange(2), "too large to be squared"),
+]
+
+
+@pytest.mark.parametrize(("k", "images", "labels", "message"), MISTAKES)
+def test_fit_names_the_wrong_argument(k, images, labels, message):
+    with pytest.raises(ValueError, match=message):
+        knn.KNearestNeighbors(k).fit(images, labels)
+
+
+def test_sketches_of_a_wrong_size_are_named():
     with pytest.raises(ValueError, match="size is 20; expected 2 to 3"):
-        knn.SketchedNeighbors(1, size=20).fit(torch.zeros(4, 3), torch.zeros(4, dtype=torch.int64))
+        knn.SketchedNeighbors(1, size=20).fit(FOUR, torch.arange(4))
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+def test_wrong_queries_are_named(search):
+    model = search(1).fit(points(9), torch.arange(9))
+    with pytest.raises(ValueError, match=r"queries has shape \(2, 7\); expected \(Q, 12\)"):
+        model.neighbors(points(2, 7))
+    with pytest.raises(ValueError, match="an image holds NaN or infinity"):
+        model.neighbors(points(2) * torch.inf)
+
+
+@pytest.mark.parametrize("distances", DISTANCES)
+def test_distances_are_of_floats_with_rows_of_one_length(distances):
+    with pytest.raises(ValueError, match=r"a is torch.uint8 and b torch.uint8; expected floats"):
+        distances(points(2).byte(), points(3).byte())
+    with pytest.raises(ValueError, match=r"a has shape \(2, 12\) and b \(3, 5\); expected"):
+        distances(points(2), points(3, 5))
+    assert distances(points(0), points(3)).shape == (0, 3)

@@ -52,7 +52,7 @@ def test_flatten_equals_torchs():
     assert_same(layers.Flatten(), nn.Flatten(), numbers(3, 2, 4, 5))
 
 
-def test_dropout_keeps_the_mean_and_goes_back_the_way_it_came():
+def test_dropout_keeps_the_mean_and_reuses_its_mask():
     torch.manual_seed(0)
     layer, x = layers.Dropout(0.3), torch.ones(200, 500, dtype=DOUBLE)
     y = layer(x)
@@ -110,17 +110,18 @@ def test_the_bridge_gives_the_gradients_of_backward():
     theirs.load_state_dict(ours.state_dict())
     labels = torch.tensor([0, 1, 2, 0, 1])
     leaf = x.clone().requires_grad_()
-    F.cross_entropy(layers.apply(ours, leaf), labels).backward()
+    F.cross_entropy(layers.with_autograd(ours, leaf), labels).backward()
     _, dscores = losses.softmax_loss(theirs(x), labels)
     torch.testing.assert_close(leaf.grad, theirs.backward(dscores), **EXACT)
     for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(a.grad, b.grad, **EXACT)
 
 
-def test_the_bridge_works_for_data_without_gradient_and_under_autocast():
+@pytest.mark.parametrize("half", [torch.float16, torch.bfloat16])
+def test_the_bridge_works_for_data_without_gradient_and_under_autocast(half):
     chain = mlp([6, 4, 3])
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        scores = layers.apply(chain, numbers(2, 6).to(torch.bfloat16))
+    with torch.autocast("cpu", dtype=half):
+        scores = layers.with_autograd(chain, numbers(2, 6).to(half))
         scores.sum().backward()
     assert scores.dtype == torch.float32
     assert all(p.grad is not None and p.grad.dtype == torch.float32 for p in chain.parameters())
@@ -134,7 +135,7 @@ def test_every_backward_belongs_to_a_forward():
         layer.backward(torch.ones(1, 2))
 
 
-def test_a_copy_leaves_behind_what_forward_kept():
+def test_a_copy_leaves_behind_what_forward_saved():
     layer = layers.Linear(2, 2)
     layer(torch.ones(1, 2))
     with pytest.raises(RuntimeError, match="without a forward"):
@@ -142,15 +143,37 @@ def test_a_copy_leaves_behind_what_forward_kept():
 
 
 @pytest.mark.parametrize("shape", [(5, 7), (5, 3, 3, 2)])
-def test_first_weights_equal_torchs(shape):
-    for ours, theirs in (
-        (init.kaiming_normal_, lambda w, g: nn.init.kaiming_normal_(w, generator=g)),
-        (init.xavier_normal_, lambda w, g: nn.init.xavier_normal_(w, generator=g)),
-    ):
-        a, b = torch.empty(shape, dtype=DOUBLE), torch.empty(shape, dtype=DOUBLE)
-        ours(a, generator=torch.Generator().manual_seed(1))
-        theirs(b, torch.Generator().manual_seed(1))
-        torch.testing.assert_close(a, b, **EXACT)
+def test_initial_weights_equal_torchs(shape):
+    ours, theirs = torch.empty(shape, dtype=DOUBLE), torch.empty(shape, dtype=DOUBLE)
+    init.kaiming_normal_(ours, generator=torch.Generator().manual_seed(1))
+    nn.init.kaiming_normal_(theirs, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(ours, theirs, **EXACT)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda **keywords: layers.Linear(3, 2, **keywords),
+        lambda **keywords: layers.Conv2d(3, 2, 2, **keywords),
+    ],
+)
+def test_layers_start_from_hes_weights_by_their_generator_and_zero_biases(make, bias):
+    generator = torch.Generator().manual_seed(1)
+    layer = make(bias=bias, generator=generator)
+    expected = torch.empty_like(layer.weight)
+    init.kaiming_normal_(expected, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(layer.weight, expected)
+    assert layer.bias is None if not bias else not layer.bias.any()
+    assert not any(p.requires_grad for p in layer.parameters())
+
+
+def test_an_empty_batch_stays_empty():
+    chain = net()
+    y = chain(numbers(0, 2, 3))
+    assert y.shape == (0, 3)
+    assert chain.backward(y).shape == (0, 2, 3)
+    assert all(p.grad is not None and not p.grad.any() for p in chain.parameters())
 
 
 def test_mlp_has_dropout_after_each_hidden_layer():
@@ -165,6 +188,9 @@ def test_mlp_has_dropout_after_each_hidden_layer():
         (lambda: layers.Linear(0, 3), "in_features is 0 and out_features 3; expected at least 1"),
         (lambda: layers.Linear(3, 2)(torch.ones(2, 4)), r"x has shape \(2, 4\); expected \(N, 3\)"),
         (lambda: layers.Linear(3, 2)(torch.ones(3)), r"x has shape \(3,\); expected \(N, 3\)"),
+        (lambda: layers.Linear(3, 2)(torch.ones(2, 3).byte()), "x is torch.uint8; expected"),
+        (lambda: layers.Linear(3, 2, dtype=torch.int64), "dtype is torch.int64; expected"),
+        (lambda: layers.LeakyReLU()(torch.tensor([1, -1])), "x is torch.int64; expected floats"),
         (lambda: layers.Dropout(1.0), "p is 1.0; expected a probability"),
         (lambda: layers.Dropout(-0.1), "p is -0.1; expected a probability"),
         (lambda: mlp([3]), r"features is \[3\]; expected at least two"),

@@ -61,9 +61,40 @@ def test_softmax_survives_any_score(loss_fn, size):
         assert dscores.isfinite().all()
 
 
-def test_softmax_equals_torchs():
-    scores, _ = batch(scale=300)
-    torch.testing.assert_close(losses.softmax(scores), scores.softmax(1), **EXACT)
+FLOATS = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
+
+
+@pytest.mark.parametrize("kind", FLOATS)
+@pytest.mark.parametrize("size", [1.0, 300.0, 3e4])
+@pytest.mark.parametrize("count", [0, 1, 7])
+def test_softmax_equals_torchs(kind, size, count):
+    scores = batch(count)[0].clamp(-2, 2).mul(size).to(kind)
+    torch.testing.assert_close(losses.softmax(scores), scores.softmax(1))
+
+
+@pytest.mark.parametrize("wrong", [torch.ones(3), torch.ones(2, 3).byte(), torch.ones(2, 0)])
+def test_softmax_is_of_a_table_of_floats(wrong):
+    with pytest.raises(ValueError, match=r"scores is .* expected floats of shape \(N, K\)"):
+        losses.softmax(wrong)
+
+
+INTEGERS = [torch.int8, torch.uint8, torch.int16, torch.int32, torch.int64]
+
+
+@pytest.mark.parametrize("loss_fn", ALL)
+@pytest.mark.parametrize("kind", [*INTEGERS, torch.uint16])
+def test_labels_may_be_of_any_integer_type(loss_fn, kind):
+    scores, labels = batch()
+    torch.testing.assert_close(loss_fn(scores, labels.to(kind)), loss_fn(scores, labels), **EXACT)
+
+
+@pytest.mark.parametrize("loss_fn", ALL)
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("size", [1.0, 2e4])
+def test_half_precision_neither_overflows_nor_rounds_sums(loss_fn, kind, size):
+    scores, labels = batch(300, 10)
+    scores = scores.clamp(-2, 2).mul(size).to(kind)
+    torch.testing.assert_close(loss_fn(scores, labels), loss_fn(scores.float(), labels))
 
 
 @pytest.mark.parametrize(
@@ -150,10 +181,16 @@ def test_arguments_are_left_as_they_were(loss_fn):
     ("scores", "labels", "message"),
     [
         (torch.zeros(3), torch.zeros(3).long(), r"scores is torch.float32 of shape \(3,\)"),
-        (torch.zeros(0, 3), torch.zeros(0).long(), r"scores .* \(0, 3\); expected"),
+        (
+            torch.zeros(0, 3),
+            torch.zeros(0).long(),
+            r"scores .* \(0, 3\); expected at least one row",
+        ),
+        (torch.zeros(2, 0), torch.zeros(2).long(), r"scores .* \(2, 0\); .* at least one class"),
         (torch.zeros(2, 3).long(), torch.zeros(2).long(), "scores is torch.int64"),
         (torch.zeros(2, 3), torch.zeros(3).long(), r"labels .* \(3,\); .* of shape \(2,\)"),
-        (torch.zeros(2, 3), torch.zeros(2), "labels is torch.float32"),
+        (torch.zeros(2, 3), torch.zeros(2), "labels is torch.float32 .* expected integers"),
+        (torch.zeros(2, 3), torch.tensor([9, 0]).byte(), "labels holds 9; expected classes"),
         (torch.zeros(2, 3), torch.tensor([0, 3]), "labels holds 3; expected classes from 0 to 2"),
         (torch.zeros(2, 3), torch.tensor([0, -1]), "labels holds -1; expected classes"),
         (torch.tensor([[0, torch.nan]]), torch.tensor([0]), "scores holds nan; expected finite"),

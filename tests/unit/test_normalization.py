@@ -54,8 +54,45 @@ def test_batch_norm_undoes_a_shift_and_a_stretch():
 
 
 @pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (layers.LayerNorm(4), (0, 4)),
+        (layers.GroupNorm(2, 4), (0, 4, 3, 2)),
+        (layers.BatchNorm1d(4).eval(), (0, 4)),
+        (layers.BatchNorm2d(4).eval(), (0, 4, 3, 2)),
+    ],
+)
+def test_an_empty_batch_stays_empty(layer, shape):
+    y = layer(torch.zeros(shape))
+    assert y.shape == shape
+    assert layer.backward(y).shape == shape
+    assert not layer.weight.grad.any()
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (layers.LayerNorm(3), nn.LayerNorm(3)),
+        (layers.GroupNorm(1, 3), nn.GroupNorm(1, 3)),
+        (layers.BatchNorm1d(3), nn.BatchNorm1d(3)),
+    ],
+)
+def test_equal_inputs_become_zeros(ours, theirs):
+    ours, x = ours.double(), torch.full((5, 3), 0.7, dtype=DOUBLE)
+    assert_same(ours, theirs, x)
+
+
+@pytest.mark.parametrize(
     ("make", "message"),
     [
+        (lambda: layers.LayerNorm(()), r"parameter would have shape \(\); expected"),
+        (lambda: layers.LayerNorm((3, 0)), r"shape \(3, 0\); expected dimensions of at least 1"),
+        (lambda: layers.GroupNorm(1, 0), r"shape \(0,\); expected"),
+        (lambda: layers.BatchNorm1d(0), r"shape \(0,\); expected"),
+        (lambda: layers.BatchNorm1d(3)(torch.ones(2, 3).half()), "x is torch.float16; expected"),
+        (lambda: layers.LayerNorm(3)(torch.ones(2, 3).half()), "x is torch.float16; expected"),
+        (lambda: layers.GroupNorm(1, 3)(torch.ones(2, 3).byte()), "x is torch.uint8; expected"),
+        (lambda: layers.LayerNorm(3, dtype=torch.float16), "dtype is torch.float16; expected"),
         (lambda: layers.GroupNorm(2, 5), "num_groups is 2; expected a divisor of num_channels, 5"),
         (lambda: layers.GroupNorm(0, 5), "num_groups is 0; expected a divisor"),
         (lambda: layers.GroupNorm(1, 5)(torch.ones(2, 4)), r"x .* expected \(N, 5, …\)"),
@@ -63,7 +100,7 @@ def test_batch_norm_undoes_a_shift_and_a_stretch():
         (lambda: layers.LayerNorm((3, 5))(torch.ones(5)), r"x .* last dimensions to be \(3, 5\)"),
         (lambda: layers.BatchNorm1d(3)(torch.ones(2, 4)), r"x .* expected \(N, C\) with C = 3"),
         (lambda: layers.BatchNorm2d(3)(torch.ones(2, 3)), r"x .* expected \(N, C, H, W\)"),
-        (lambda: layers.BatchNorm1d(3)(torch.ones(1, 3)), "1 number a channel; expected at least"),
+        (lambda: layers.BatchNorm1d(3)(torch.ones(1, 3)), "1 per channel; expected at least 2"),
     ],
 )
 def test_what_is_wrong_is_named(make, message):

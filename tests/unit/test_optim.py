@@ -218,55 +218,153 @@ def test_zero_grad_drops_or_fills():
     assert w.grad is None
 
 
-MISTAKES = [
-    ({"lr": 0.0}, r"lr is 0\.0; expected a number above 0"),
-    ({"lr": -1}, r"lr is -1; expected a number above 0"),
-    ({"lr": math.nan}, r"lr is nan; expected a number above 0"),
-    ({"lr": math.inf}, r"lr is inf; expected"),
-    ({"weight_decay": -0.5}, r"weight_decay is -0\.5; expected a number of at least 0"),
-    ({"eps": -1e-8}, r"eps is -1e-08; expected a number of at least 0"),
-    ({"lr_decay": -1}, r"lr_decay is -1; expected"),
-    ({"initial_accumulator_value": -1}, r"initial_accumulator_value is -1; expected"),
-    ({"momentum": 1}, r"momentum is 1; expected a number in \[0, 1\)"),
-    ({"alpha": -0.1}, r"alpha is -0\.1; expected a number in \[0, 1\)"),
-    ({"betas": (0.9, 1.0)}, r"betas is \(0\.9, 1\.0\); expected two numbers in \[0, 1\)"),
-    ({"betas": (0.9,)}, r"betas is \(0\.9,\); expected two numbers in \[0, 1\)"),
-    ({"dampening": 2}, r"dampening is 2; expected a number in \[0, 1\]"),
-    ({"nesterov": True}, r"nesterov is True with momentum 0 and dampening 0; expected"),
-    (
-        {"nesterov": True, "momentum": 0.9, "dampening": 0.1},
-        r"nesterov is True with momentum 0\.9 and dampening 0\.1; expected",
-    ),
-]
+ENDS = [-1.0, -1e-12, 0.0, 1e-300, 0.5, 1.0, 1.5, math.nan]
 
 
-def mistakes():
-    """Each mistake, with each optimizer that has such an argument."""
+def hyperparameters():
+    """Each hyperparameter of each optimizer, at the ends of its range and beyond."""
     w = torch.zeros(1, requires_grad=True)
     for name in NAMES:
-        arguments = getattr(optim, name)([w]).defaults.keys()
-        for keywords, message in MISTAKES:
-            if keywords.keys() <= arguments:
-                yield name, keywords, message
+        for argument, default in getattr(optim, name)([w]).defaults.items():
+            if argument == "betas":
+                yield from ((name, argument, (end, 0.9)) for end in ENDS)
+                yield from ((name, argument, (0.9, end)) for end in ENDS)
+            elif not isinstance(default, bool):
+                yield from ((name, argument, end) for end in ENDS)
 
 
-@pytest.mark.parametrize(("name", "keywords", "message"), list(mistakes()))
+@pytest.mark.parametrize(("name", "argument", "value"), list(hyperparameters()))
+def test_the_range_of_a_hyperparameter_is_torchs(name, argument, value):
+    keywords = {argument: value}
+    try:
+        theirs, *_ = run(lambda p: getattr(torch.optim, name)(p, **keywords), 3)
+    except ValueError:
+        theirs = None
+    # PyTorch does not check the dampening, and lets some NaN through: ours does neither.
+    if theirs is None or value != value or (argument == "dampening" and value < 0):
+        with pytest.raises(ValueError, match=f"^{argument} is .*; expected"):
+            run(lambda p: getattr(optim, name)(p, **keywords), 3)
+    else:
+        ours, *_ = run(lambda p: getattr(optim, name)(p, **keywords), 3)
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12, equal_nan=True)
+
+
+def test_a_learning_rate_of_zero_moves_nothing():
+    for name in [*NAMES, "Muon"]:
+        w = torch.ones(2, 2, requires_grad=True)
+        w.grad = torch.ones(2, 2)
+        getattr(optim, name)([w], lr=0).step()
+        assert w.tolist() == [[1, 1], [1, 1]]
+
+
+@pytest.mark.parametrize(
+    ("name", "keywords", "message"),
+    [
+        ("SGD", {"lr": math.inf}, r"lr is inf; expected a finite number of at least 0"),
+        ("Muon", {"lr": -1}, r"lr is -1; expected a finite number of at least 0"),
+        ("Muon", {"momentum": -0.1}, r"momentum is -0\.1; expected"),
+        ("Adam", {"betas": (0.9,)}, r"betas is \(0\.9,\); expected two numbers in \[0, 1\)"),
+        ("Muon", {"betas": (0.9, 1)}, r"betas is \(0\.9, 1\); expected two numbers in \[0, 1\)"),
+        ("SGD", {"nesterov": True}, r"nesterov is True with momentum 0 and dampening 0; expected"),
+        (
+            "SGD",
+            {"nesterov": True, "momentum": 0.9, "dampening": 0.1},
+            r"nesterov is True with momentum 0\.9 and dampening 0\.1; expected",
+        ),
+    ],
+)
 def test_a_bad_hyperparameter_is_named(name, keywords, message):
-    w = torch.zeros(1, requires_grad=True)
     with pytest.raises(ValueError, match=message):
-        getattr(optim, name)([w], **keywords)
+        getattr(optim, name)([torch.zeros(1, requires_grad=True)], **keywords)
 
 
-def test_bad_parameters_are_refused():
-    w = torch.zeros(1, requires_grad=True)
+def leaves():
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randn(2, 3, generator=generator).requires_grad_() for _ in range(3)]
+
+
+FORMS = {
+    "a list": lambda a, b, c: [a, b, c],
+    "a generator": lambda a, b, c: iter([a, b, c]),
+    "pairs": lambda a, b, c: [("a", a), ("b", b), ("c", c)],
+    "a generator of pairs": lambda a, b, c: iter([("a", a), ("b", b), ("c", c)]),
+    "groups": lambda a, b, c: [{"params": [a], "lr": 0.5}, {"params": (b, c)}],
+    "a group of one tensor": lambda a, b, c: [{"params": a}, {"params": iter([b, c])}],
+    "named groups": lambda a, b, c: [{"params": [("a", a)]}, {"params": [("b", b), ("c", c)]}],
+    "an empty group": lambda a, b, c: [{"params": []}, {"params": [a, b, c]}],
+    "a lone tensor": lambda a, b, c: a,
+    "a dict": lambda a, b, c: {"a": a, "b": b},
+    "a group alone": lambda a, b, c: {"params": [a, b]},
+    "nothing": lambda a, b, c: [],
+    "None": lambda a, b, c: None,
+    "a module": lambda a, b, c: torch.nn.Linear(2, 2),
+    "modules": lambda a, b, c: torch.nn.Sequential(torch.nn.Linear(2, 2)),
+    "numbers": lambda a, b, c: [1.0, 2.0],
+    "names": lambda a, b, c: ["a", "b"],
+    "names for some": lambda a, b, c: [("a", a), b],
+    "names for some groups": lambda a, b, c: [{"params": [("a", a)]}, {"params": [b]}],
+    "a group of a set": lambda a, b, c: [{"params": {a, b}}],
+    "a group and a tensor": lambda a, b, c: [{"params": [a]}, b],
+    "a tensor in two groups": lambda a, b, c: [{"params": [a]}, {"params": [a, b]}],
+    "a result": lambda a, b, c: [a, b * c],
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("form", FORMS)
+def test_parameters_are_taken_or_refused_as_torch_does(name, form):
+    def attempt(module):
+        tensors = leaves()
+        for value, tensor in enumerate(tensors):
+            tensor.grad = torch.full_like(tensor, value + 1)
+        try:
+            optimizer = getattr(module, name)(FORMS[form](*tensors))
+        except (TypeError, ValueError) as error:
+            return type(error), str(error)
+        optimizer.step()
+        groups = optimizer.state_dict()["param_groups"]
+        return tensors, [(g["params"], g.get("param_names"), g["lr"]) for g in groups]
+
+    (theirs, detail), (ours, message) = attempt(torch.optim), attempt(optim)
+    if isinstance(theirs, type):
+        assert ours is theirs
+        assert "params" in message
+    else:
+        torch.testing.assert_close(ours, theirs)
+        assert message == detail
+
+
+@pytest.mark.parametrize("name", [*NAMES, "Muon"])
+def test_parameters_are_refused_when_the_optimizer_is_made(name):
+    make, w = getattr(optim, name), torch.zeros(2, 2, requires_grad=True)
+    with pytest.raises(TypeError, match="params is a Tensor; expected a list of tensors"):
+        make(w)
     with pytest.raises(ValueError, match="params is empty; expected at least one tensor"):
-        optim.SGD([])
+        make([])
     with pytest.raises(ValueError, match="params holds a tensor twice"):
-        optim.SGD([w, w])
+        make([w, w])
+    with pytest.raises(ValueError, match=r"params holds a tensor of torch.int64; expected floats"):
+        make([torch.zeros(2).long()])
     with pytest.raises(ValueError, match=r"params has a group with 'learning_rate'; expected"):
-        optim.SGD([{"params": [w], "learning_rate": 0.1}])
+        make([{"params": [w], "learning_rate": 0.1}])
+    with pytest.raises(TypeError, match="expected a dict with 'params'"):
+        make([{"lr": 0.1}])
     with pytest.raises(ValueError, match=r"lr is -1; expected"):
-        optim.SGD([{"params": [w], "lr": -1}])
+        make([{"params": [w], "lr": -1}])
+
+
+def test_groups_are_left_as_they_were_given():
+    group = {"params": [("w", torch.zeros(1, requires_grad=True))], "lr": 0.1}
+    before = dict(group)
+    optim.SGD([group])
+    assert group == before
+
+
+@pytest.mark.parametrize(("name", "keywords"), SETTINGS)
+def test_equals_torch_in_bfloat16(name, keywords):
+    ours, *_ = run(lambda p: getattr(optim, name)(p, **keywords), 5, dtype=torch.bfloat16)
+    theirs, *_ = run(lambda p: getattr(torch.optim, name)(p, **keywords), 5, dtype=torch.bfloat16)
+    torch.testing.assert_close(ours, theirs, rtol=0.05, atol=0.05)
 
 
 def momentum_step(w, g, u, lr, momentum):

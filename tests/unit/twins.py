@@ -13,7 +13,7 @@ def numbers(*shape: int, seed: int = 0, scale: float = 1.0) -> Tensor:
 
 
 def assert_same(ours: layers.Layer | layers.Sequential, theirs: nn.Module, x: Tensor) -> None:
-    """Give both one state, and compare the way forward and the way back, twice over."""
+    """Give both one state, and compare forward and backward passes, twice over."""
     theirs = theirs.double()
     state = {
         name: numbers(*value.shape, seed=number, scale=0.5).abs() + 0.1
@@ -30,8 +30,8 @@ def assert_same(ours: layers.Layer | layers.Sequential, theirs: nn.Module, x: Te
     for seed in (10, 11):  # the second time gradients add up, and running statistics move on
         leaf = x.clone().requires_grad_()
         expected = theirs(leaf)
-        came = ours(x)
-        torch.testing.assert_close(came, expected.detach(), **EXACT)
+        got = ours(x)
+        torch.testing.assert_close(got, expected.detach(), **EXACT)
         dy = numbers(*expected.shape, seed=seed)
         expected.backward(dy)
         torch.testing.assert_close(ours.backward(dy), leaf.grad, **EXACT)

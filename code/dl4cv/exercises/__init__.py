@@ -4,23 +4,28 @@ Each chapter's exercises live in the module of the chapter's name beside this fi
 ``EXERCISES``. A module is imported only when one of its exercises is checked.
 """
 
+import copy
 import importlib
 import pkgutil
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
+#: Characters in a line of a verdict, which the page shows without cutting it.
+WIDTH = 84
+
 
 @dataclass(frozen=True)
 class Case:
-    """One hidden case: what goes in, and what an oracle says must come out.
+    """One hidden case: the arguments, and the result that an oracle gives for them.
 
     ``expected`` is a tensor, a number, a string, or a tuple or list of these.
     """
 
-    about: str
+    name: str
     arguments: tuple
     expected: Any
     keywords: Mapping[str, Any] = field(default_factory=dict)
@@ -58,8 +63,8 @@ def check(name: str, answer: Callable) -> Verdict:
         answer: the student's function.
 
     Returns:
-        The verdict: whether all cases passed and, if not, which case failed, what was expected,
-        what came, and a hint. An exception in ``answer`` is a failed case, not an error.
+        The verdict: whether all cases passed and, if not, which case failed, the expected and the
+        actual result, and a hint. Whatever ``answer`` returns or raises, there is a verdict.
 
     Raises:
         ValueError: if there is no such exercise; the message lists those of the chapter.
@@ -69,22 +74,20 @@ def check(name: str, answer: Callable) -> Verdict:
     for number, case in enumerate(cases, start=1):
         complaint = _complaint(answer, case)
         if complaint:
-            message = (
-                f"{name}: not yet. Case {number} of {len(cases)}, {case.about}:\n"
-                f"{complaint}\n  hint      {exercise.hint}"
-            )
-            return Verdict(name, False, message)
+            where = f"{name}: not yet. Case {number} of {len(cases)}, {case.name}:"
+            lines = [textwrap.fill(where, WIDTH), *complaint, _line("hint", exercise.hint)]
+            return Verdict(name, False, "\n".join(lines))
     return Verdict(name, True, f"{name}: correct, all {len(cases)} cases pass.")
 
 
 def uniform(*shape: int, seed: int) -> torch.Tensor:
-    """Return numbers from [0, 1) for a case, always the same ones for a seed; float64."""
+    """Return float64 numbers from [0, 1) for a case; a seed always gives the same ones."""
     generator = torch.Generator().manual_seed(seed)
     return torch.rand(*shape, generator=generator, dtype=torch.float64)
 
 
 def normal(*shape: int, seed: int) -> torch.Tensor:
-    """Return standard normal numbers for a case, always the same ones for a seed; float64."""
+    """Return float64 standard normal numbers; a seed always gives the same ones."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
@@ -92,7 +95,7 @@ def normal(*shape: int, seed: int) -> torch.Tensor:
 def pullback(
     f: Callable[..., torch.Tensor], *inputs: torch.Tensor, dy: torch.Tensor
 ) -> tuple[torch.Tensor, ...]:
-    """Return the result of ``f`` for a case and its gradients by the inputs, by autograd.
+    """Return the result of ``f`` for a case and its gradients with respect to the inputs.
 
     Rounded to eight decimals, since the page prints them and processors differ in the sixteenth.
     """
@@ -128,47 +131,53 @@ def tasks(chapter: str) -> dict[str, Exercise]:
     return importlib.import_module(f"{__name__}.{chapter}").EXERCISES
 
 
-def _complaint(answer: Callable, case: Case) -> str:
-    arguments = [a.clone() if isinstance(a, torch.Tensor) else a for a in case.arguments]
+def _complaint(answer: Callable, case: Case) -> list[str]:
+    """Return the lines that say how the answer to ``case`` is wrong; none if it is right."""
+    expected = _line("expected", _show(case.expected))
     try:
-        came = answer(*arguments, **case.keywords)
+        got = answer(*copy.deepcopy(case.arguments), **case.keywords)
     except NotImplementedError:
-        return f"  expected  {_show(case.expected)}\n  came      nothing: it is not written yet"
+        return [expected, _line("got", "nothing: it is not written yet")]
     except Exception as error:
-        return f"  expected  {_show(case.expected)}\n  came      {type(error).__name__}: {error}"
-    difference = _difference(came, case.expected, case.tolerance)
-    if not difference:
-        return ""
-    return (
-        f"  expected  {_show(case.expected)}\n  came      {_show(came)}\n  because   {difference}"
-    )
+        return [expected, _line("got", f"{type(error).__name__}: {error}")]
+    difference = _difference(got, case.expected, case.tolerance)
+    return [expected, _line("got", _show(got)), _line("because", difference)] if difference else []
 
 
-def _difference(came: Any, expected: Any, tolerance: float) -> str:
-    """Return in words how ``came`` differs from ``expected``, or an empty string if it does not."""
+def _line(label: str, text: str) -> str:
+    start, rest = f"  {label:<10}", 12 * " "
+    return textwrap.fill(text, WIDTH, initial_indent=start, subsequent_indent=rest)
+
+
+def _difference(got: Any, expected: Any, tolerance: float) -> str:
+    """Return in words how ``got`` differs from ``expected``, or an empty string if it does not."""
     if isinstance(expected, tuple | list):
-        if not isinstance(came, tuple | list) or len(came) != len(expected):
-            return f"{len(expected)} results are wanted, in a tuple"
-        parts = (_difference(c, e, tolerance) for c, e in zip(came, expected, strict=True))
+        if not isinstance(got, tuple | list) or len(got) != len(expected):
+            return f"{len(expected)} results are expected, in a tuple"
+        parts = (_difference(g, e, tolerance) for g, e in zip(got, expected, strict=True))
         return next((f"result {i}: {p}" for i, p in enumerate(parts, start=1) if p), "")
-    if isinstance(expected, str | bool):
-        return "" if came == expected else "the values differ"
-    if not isinstance(came, torch.Tensor | float | int):
-        return f"a tensor or a number is wanted, not {type(came).__name__}"
-    came, expected = torch.as_tensor(came), torch.as_tensor(expected)
-    if came.shape != expected.shape:
-        return f"the shape is {tuple(came.shape)}, expected {tuple(expected.shape)}"
-    came, expected = came.double(), expected.double()
-    if torch.allclose(came, expected, rtol=tolerance, atol=tolerance):
+    if isinstance(expected, str):
+        return "" if isinstance(got, str) and got == expected else "the values differ"
+    if not isinstance(got, torch.Tensor | float | int):
+        return f"a tensor or a number is expected, not {type(got).__name__}"
+    got, expected = torch.as_tensor(got).detach(), torch.as_tensor(expected)
+    if got.shape != expected.shape:
+        return f"the shape is {tuple(got.shape)}, expected {tuple(expected.shape)}"
+    if got.is_complex() or got.is_meta or got.layout != torch.strided:
+        return f"it is a {got.layout} tensor of {got.dtype} on {got.device}, expected plain numbers"
+    got, expected = got.cpu().double(), expected.double()  # not every device has float64
+    if torch.allclose(got, expected, rtol=tolerance, atol=tolerance):
         return ""
-    return f"the largest difference is {(came - expected).abs().max():.3g}, allowed {tolerance:g}"
+    return f"the largest difference is {(got - expected).abs().max():.3g}, allowed {tolerance:g}"
 
 
 def _show(value: Any) -> str:
-    if isinstance(value, torch.Tensor) and value.numel() > 8:
-        head = ", ".join(f"{v:.4g}" for v in value.flatten()[:4].tolist())
-        return f"a tensor of shape {tuple(value.shape)}: {head}, …"
     if isinstance(value, torch.Tensor):
+        if value.is_meta or value.layout != torch.strided:
+            return f"a {value.layout} tensor of shape {tuple(value.shape)} on {value.device}"
+        if value.numel() > 8:
+            head = ", ".join(_show(v) for v in value.detach().flatten()[:4].tolist())
+            return f"a tensor of shape {tuple(value.shape)}: {head}, …"
         return _show(value.tolist())
     if isinstance(value, list):
         return "[" + ", ".join(_show(v) for v in value) + "]"

@@ -16,7 +16,7 @@ def _map_size() -> list[Case]:
 
 def _average_pool() -> list[Case]:
     cases = []
-    for about, shape, k in (
+    for name, shape, k in (
         ("windows of 2", (2, 3, 4, 6), 2),
         ("windows of 3", (1, 2, 6, 3), 3),
         ("windows of 1", (2, 1, 3, 3), 1),
@@ -24,29 +24,29 @@ def _average_pool() -> list[Case]:
         x = normal(*shape, seed=k)
         dy = normal(*shape[:2], shape[2] // k, shape[3] // k, seed=10 + k)
         expected = pullback(lambda x, k=k: F.avg_pool2d(x, k), x, dy=dy)
-        cases.append(Case(about, (x, k, dy), expected))
+        cases.append(Case(name, (x, k, dy), expected))
     return cases
 
 
 def _layer_norm() -> list[Case]:
     cases = []
-    for about, count, features in (("one example", 1, 6), ("five examples", 5, 4)):
+    for name, count, features in (("one example", 1, 6), ("five examples", 5, 4)):
         x = 2 + 3 * normal(count, features, seed=count)
         gamma, beta = normal(features, seed=10), normal(features, seed=11)
         dy = normal(count, features, seed=12)
         expected = pullback(
             lambda x, w, b: F.layer_norm(x, x.shape[1:], w, b), x, gamma, beta, dy=dy
         )
-        cases.append(Case(about, (x, gamma, beta, dy), expected))
+        cases.append(Case(name, (x, gamma, beta, dy), expected))
     return cases
 
 
 def _group_norm() -> list[Case]:
     cases = []
-    for about, groups in (("two groups", 2), ("one group", 1), ("a group for each channel", 4)):
+    for name, groups in (("two groups", 2), ("one group", 1), ("a group for each channel", 4)):
         x, g = 1 + 2 * normal(3, 4, 3, 2, seed=groups), normal(3, 4, 3, 2, seed=10)
         expected = pullback(lambda x, k=groups: F.group_norm(x, k), x, dy=g)
-        cases.append(Case(about, (x, groups, g), expected))
+        cases.append(Case(name, (x, groups, g), expected))
     return cases
 
 
@@ -57,7 +57,8 @@ EXERCISES = {
     ),
     "layer_norm": Exercise(
         _layer_norm,
-        "the gradient by x̂ is dy · γ; take out its mean and its part along x̂, divide by σ.",
+        "the gradient with respect to x̂ is dy · γ; subtract its mean and its component along x̂, "
+        "and divide by σ.",
     ),
     "group_norm": Exercise(
         _group_norm, "reshape to (N, groups, −1); then it is layer normalisation of the rows."

@@ -22,19 +22,19 @@ def _autograd(loss_fn, tensor: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor
 
 def _softmax_loss() -> list[Case]:
     cases = []
-    for about, (scores, labels) in (
+    for name, (scores, labels) in (
         ("one image, three classes", _batch(1, 3, seed=0)),
         ("seven images, ten classes", _batch(7, 10, seed=1)),
         ("scores in the thousands", _batch(4, 5, seed=2, scale=3000)),
     ):
         expected = _autograd(lambda s, labels=labels: F.cross_entropy(s, labels), scores)
-        cases.append(Case(about, (scores, labels), expected))
+        cases.append(Case(name, (scores, labels), expected))
     return cases
 
 
 def _svm_gradient() -> list[Case]:
     cases = []
-    for about, shape, l2 in (
+    for name, shape, l2 in (
         ("one image, no penalty", (1, 4, 3), 0.0),
         ("nine images, no penalty", (9, 6, 4), 0.0),
         ("five images with a penalty", (5, 3, 10), 0.3),
@@ -48,13 +48,13 @@ def _svm_gradient() -> list[Case]:
             hinge = F.multi_margin_loss(images @ w.T, labels)
             return len(w) * hinge + l2 * w.square().sum()
 
-        cases.append(Case(about, (weight, images, labels, l2), _autograd(loss, weight)[1]))
+        cases.append(Case(name, (weight, images, labels, l2), _autograd(loss, weight)[1]))
     return cases
 
 
 def _label_smoothing() -> list[Case]:
     cases = []
-    for about, seed, amount in (
+    for name, seed, amount in (
         ("no smoothing", 6, 0.0),
         ("smoothing 0.1", 7, 0.1),
         ("smoothing 0.5", 8, 0.5),
@@ -66,13 +66,13 @@ def _label_smoothing() -> list[Case]:
             ),
             scores,
         )
-        cases.append(Case(about, (scores, labels, amount), expected))
+        cases.append(Case(name, (scores, labels, amount), expected))
     return cases
 
 
 def _squared_hinge() -> list[Case]:
     cases = []
-    for about, count, classes, seed in (
+    for name, count, classes, seed in (
         ("one image, three classes", 1, 3, 9),
         ("eight images, five classes", 8, 5, 10),
         ("two classes", 5, 2, 11),
@@ -82,7 +82,7 @@ def _squared_hinge() -> list[Case]:
             lambda s, labels=labels, classes=classes: classes * F.multi_margin_loss(s, labels, p=2),
             scores,
         )
-        cases.append(Case(about, (scores, labels), expected))
+        cases.append(Case(name, (scores, labels), expected))
     return cases
 
 
@@ -93,7 +93,8 @@ EXERCISES = {
     ),
     "svm_gradient": Exercise(
         _svm_gradient,
-        "build the (N, K) gradient of the mean loss by the scores, then multiply by the images.",
+        "build the (N, K) gradient of the mean loss with respect to the scores, then multiply it "
+        "by the images.",
     ),
     "label_smoothing": Exercise(
         _label_smoothing,

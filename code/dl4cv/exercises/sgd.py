@@ -21,7 +21,7 @@ def _walk(optimizer: torch.optim.Optimizer, w: Tensor, gradients: Tensor) -> Ten
 
 def _momentum() -> list[Case]:
     cases = []
-    for about, seed, lr, momentum in [
+    for name, seed, lr, momentum in [
         ("the first step, from rest", 1, 0.1, 0.9),
         ("a step that already has a velocity", 2, 0.1, 0.9),
         ("little momentum, a large step", 3, 0.7, 0.3),
@@ -36,13 +36,13 @@ def _momentum() -> list[Case]:
         after = _walk(oracle, theta, gradients[-1:])
         expected = (after, oracle.state[theta]["momentum_buffer"].clone())
         arguments = (before, gradients[-1], velocity, lr, momentum)
-        cases.append(Case(about, arguments, expected, tolerance=1e-9))
+        cases.append(Case(name, arguments, expected, tolerance=1e-9))
     return cases
 
 
 def _adam() -> list[Case]:
     cases = []
-    for about, seed, steps, lr, betas in [
+    for name, seed, steps, lr, betas in [
         ("the first step", 1, 1, 0.01, (0.9, 0.999)),
         ("the third step", 2, 3, 0.01, (0.9, 0.999)),
         ("other betas, the tenth step", 3, 10, 0.3, (0.5, 0.8)),
@@ -58,7 +58,7 @@ def _adam() -> list[Case]:
         state = oracle.state[theta]
         expected = (after, state["exp_avg"].clone(), state["exp_avg_sq"].clone())
         arguments = (before, gradients[-1], m, v, steps, lr, *betas)
-        cases.append(Case(about, arguments, expected, tolerance=1e-9))
+        cases.append(Case(name, arguments, expected, tolerance=1e-9))
     return cases
 
 
@@ -72,8 +72,8 @@ def _schedule() -> list[Case]:
         optimizer.step()
         cosine.step()
     return [
-        Case(about, (step, steps, warmup, peak), expected, tolerance=1e-6)
-        for about, step, expected in [
+        Case(name, (step, steps, warmup, peak), expected, tolerance=1e-6)
+        for name, step, expected in [
             ("the very first step", 0, peak / warmup),
             ("half-way up", 4, peak / 2),
             ("the last step of the warm-up", 9, peak),
@@ -86,7 +86,7 @@ def _schedule() -> list[Case]:
 
 def _clip() -> list[Case]:
     cases = []
-    for about, scale, limit in [
+    for name, scale, limit in [
         ("gradients that are too long together", 3.0, 1.0),
         ("gradients that are short enough", 0.01, 1.0),
         ("two that are each short enough, but not together", 0.35, 1.0),
@@ -97,7 +97,7 @@ def _clip() -> list[Case]:
             p.grad = g.clone()
         norm = torch.nn.utils.clip_grad_norm_(parameters, limit)
         expected = ([p.grad for p in parameters], norm)
-        cases.append(Case(about, (gradients, limit), expected, tolerance=1e-5))
+        cases.append(Case(name, (gradients, limit), expected, tolerance=1e-5))
     return cases
 
 

@@ -17,7 +17,7 @@ def _early_stop() -> list[Case]:
 
 def _mixup() -> list[Case]:
     cases = []
-    for about, count, classes, share in (("two images", 2, 3, 0.25), ("five images", 5, 4, 0.9)):
+    for name, count, classes, share in (("two images", 2, 3, 0.25), ("five images", 5, 4, 0.9)):
         images, labels = uniform(count, 1, 2, 3, seed=count), torch.arange(count) % classes
         order = torch.arange(count).roll(1)
         hot = F.one_hot(labels, classes).double()
@@ -25,13 +25,13 @@ def _mixup() -> list[Case]:
             (share * images + (1 - share) * images[order]).round(decimals=8),
             (share * hot + (1 - share) * hot[order]).round(decimals=8),
         )
-        cases.append(Case(about, (images, labels, classes, share, order), expected))
+        cases.append(Case(name, (images, labels, classes, share, order), expected))
     return cases
 
 
 def _accumulate() -> list[Case]:
     cases = []
-    for about, counts in (("equal parts", [4, 4]), ("a last part that is smaller", [4, 4, 1])):
+    for name, counts in (("equal parts", [4, 4]), ("a last part that is smaller", [4, 4, 1])):
         x, y, w = normal(sum(counts), 3, seed=1), normal(sum(counts), seed=2), normal(3, seed=3)
 
         def slope(x: torch.Tensor, y: torch.Tensor, w: torch.Tensor = w) -> torch.Tensor:
@@ -39,7 +39,7 @@ def _accumulate() -> list[Case]:
             return torch.autograd.grad((x @ leaf - y).square().mean(), leaf)[0]
 
         parts = [slope(a, b) for a, b in zip(x.split(counts), y.split(counts), strict=True)]
-        cases.append(Case(about, (counts, parts), slope(x, y).round(decimals=8)))
+        cases.append(Case(name, (counts, parts), slope(x, y).round(decimals=8)))
     return cases
 
 

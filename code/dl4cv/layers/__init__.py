@@ -3,7 +3,7 @@
 from dl4cv.layers.activation import GELU, LeakyReLU, ReLU, Sigmoid, Tanh
 from dl4cv.layers.convolution import Conv2d
 from dl4cv.layers.dropout import Dropout
-from dl4cv.layers.layer import Flatten, Layer, Sequential, apply
+from dl4cv.layers.layer import Flatten, Layer, Sequential, with_autograd
 from dl4cv.layers.linear import Linear
 from dl4cv.layers.normalization import BatchNorm1d, BatchNorm2d, GroupNorm, LayerNorm
 from dl4cv.layers.pooling import MaxPool2d
@@ -25,5 +25,5 @@ __all__ = [
     "Sequential",
     "Sigmoid",
     "Tanh",
-    "apply",
+    "with_autograd",
 ]

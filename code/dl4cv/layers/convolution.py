@@ -1,4 +1,4 @@
-"""Convolution: one small set of weights, applied at every place of an image.
+"""Convolution: one small set of weights, applied at every position of an image.
 
 Twice: as loops that say what it is, and by ``im2col`` as one matrix product.
 """
@@ -7,15 +7,17 @@ import torch
 from torch import Tensor
 
 from dl4cv.layers import init
-from dl4cv.layers.layer import Layer, add_gradient, parameter
+from dl4cv.layers.layer import Layer, add_gradient, check_dtype, parameter
 from dl4cv.layers.windows import Pair, col2im, im2col, output_size, pad, pair
 
 
 def conv2d_naive(x: Tensor, weight: Tensor, bias: Tensor, stride: int, padding: int) -> Tensor:
-    """Convolve by loops over images, filters and places.
+    """Convolve by loops over images, filters and positions.
 
     Shape: x (N, C, H, W), weight (F, C, h, w), bias (F,) → (N, F, H′, W′).
-    Raises: ValueError if the kernel is larger than the padded image.
+
+    Raises:
+        ValueError: if the kernel is larger than the padded image.
     """
     (N, _, H, W), (F, _, h, w) = x.shape, weight.shape
     high, wide = output_size((H, W), (h, w), (stride, stride), (padding, padding))
@@ -35,7 +37,7 @@ def conv2d_naive(x: Tensor, weight: Tensor, bias: Tensor, stride: int, padding: 
 def conv2d_naive_backward(
     dy: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the gradients by input, weight and bias, by the same loops.
+    """Return the gradients with respect to input, weight and bias, by the same loops.
 
     Shape: dy (N, F, H′, W′) → (N, C, H, W), (F, C, h, w), (F,).
     """
@@ -53,7 +55,7 @@ def conv2d_naive_backward(
                     dx[n, :, rows, columns] += g * weight[f]
                     dweight[f] += g * padded[n, :, rows, columns]
                     dbias[f] += g
-    H, W = x.shape[2:]  # of the margin's gradient nobody has any use
+    H, W = x.shape[2:]  # the padding's gradient is discarded
     return dx[:, :, padding : padding + H, padding : padding + W], dweight, dbias
 
 
@@ -68,15 +70,15 @@ class Conv2d(Layer):
         kernel_size: h and w, or one number for both; the same for the next two.
         stride: how far the window moves.
         padding: zeros on each side.
-        bias: whether each filter adds a number of its own.
+        bias: whether each filter adds a constant.
         generator: draws the first weights, He et al.'s for ReLU; the global one if None.
         dtype: of the parameters.
 
     Shape: x (N, C, H, W) → (N, F, H′, W′); ``weight`` (F, C, h, w), ``bias`` (F,), as PyTorch's.
 
     Raises:
-        ValueError: if a setting is out of its range, ``x`` does not have C channels, or the kernel
-            is larger than the padded image.
+        ValueError: if a setting is out of its range, ``x`` does not have C channels or another type
+            than the parameters, or the kernel is larger than the padded image.
     """
 
     def __init__(
@@ -105,11 +107,11 @@ class Conv2d(Layer):
         init.kaiming_normal_(self.weight, generator=generator)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the filters' answers. Shape: (N, C, H, W) → (N, F, H′, W′)."""
+        """Return the feature maps. Shape: (N, C, H, W) → (N, F, H′, W′)."""
         places = self._places(x)  # H′, W′
         columns = im2col(x, self.kernel_size, self.stride, self.padding)
         columns = columns.flatten(0, 1)  # (C · h · w, N · H′ · W′)
-        self._kept = columns, x.shape
+        self._saved = columns, x.shape
         y = self.weight.flatten(1) @ columns  # (F, N · H′ · W′)
         if self.bias is not None:
             y = y + self.bias[:, None]
@@ -117,8 +119,8 @@ class Conv2d(Layer):
         return y.transpose(0, 1)
 
     def backward(self, dy: Tensor) -> Tensor:
-        """Return the gradient by the input. Shape: as y → as x."""
-        columns, shape = self._recall()
+        """Return the gradient with respect to the input. Shape: as y → as x."""
+        columns, shape = self._pop_saved()
         dy = dy.transpose(0, 1).flatten(1)  # (F, N · H′ · W′)
         dweight = dy @ columns.T  # (F, C · h · w)
         add_gradient(self.weight, dweight.view(self.weight.shape))
@@ -128,9 +130,10 @@ class Conv2d(Layer):
         return col2im(dcolumns, shape, self.kernel_size, self.stride, self.padding)
 
     def _places(self, x: Tensor) -> Pair:
-        """Return H′ and W′, after a look at the shape of ``x``."""
+        """Return H′ and W′, after a check of ``x``."""
         channels = self.weight.shape[1]
         if x.ndim != 4 or x.shape[1] != channels:
             raise ValueError(f"x has shape {tuple(x.shape)}; expected (N, {channels}, H, W)")
+        check_dtype(x, self.weight)
         size = (x.shape[2], x.shape[3])
         return output_size(size, self.kernel_size, self.stride, self.padding)

@@ -7,15 +7,16 @@ from dl4cv.layers.layer import Layer
 
 
 class Dropout(Layer):
-    """In training, zero each number with probability ``p`` and divide the others by ``1 − p``.
+    """In training, zero each unit with probability ``p`` and divide the others by ``1 − p``.
 
-    So the expectation of every number stays as it is, and ``eval`` has nothing to correct: there
-    the layer does nothing. The draws come from PyTorch's global generator.
+    So the expectation of every unit stays as it is, and in ``eval`` the layer does nothing. The
+    random numbers come from PyTorch's global generator.
 
     Raises:
         ValueError: if ``p`` is not in [0, 1).
 
-    Source: Srivastava et al. (2014), with the division in training ("inverted dropout").
+    Source: Srivastava et al. (2014), JMLR 15:1929–1958, with the division in training ("inverted
+    dropout").
     """
 
     def __init__(self, p: float = 0.5) -> None:
@@ -25,12 +26,12 @@ class Dropout(Layer):
         self.p = p
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return what is left of ``x``, of any shape."""
-        self._kept = 1.0
+        """Return ``x``, of any shape, with units dropped."""
+        self._saved = 1.0
         if self.training:
-            self._kept = (torch.rand_like(x) >= self.p).to(x.dtype) / (1 - self.p)
-        return x * self._kept
+            self._saved = (torch.rand_like(x) >= self.p).to(x.dtype) / (1 - self.p)
+        return x * self._saved
 
     def backward(self, dy: Tensor) -> Tensor:
-        """Send the gradient the way that the numbers went."""
-        return dy * self._recall()
+        """Multiply by the mask of the forward pass."""
+        return dy * self._pop_saved()

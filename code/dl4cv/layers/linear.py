@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from dl4cv.layers import init
-from dl4cv.layers.layer import Layer, add_gradient, parameter
+from dl4cv.layers.layer import Layer, add_gradient, check_dtype, parameter
 
 
 class Linear(Layer):
@@ -21,7 +21,8 @@ class Linear(Layer):
     Shape: x (N, D) → (N, K); ``weight`` (K, D), ``bias`` (K,), as in ``torch.nn.Linear``.
 
     Raises:
-        ValueError: if there are no features, or ``x`` does not have D columns.
+        ValueError: if there are no features, or ``x`` does not have D columns or another type than
+            the parameters.
     """
 
     def __init__(
@@ -46,13 +47,13 @@ class Linear(Layer):
     def forward(self, x: Tensor) -> Tensor:
         """Return the weighted sums. Shape: (N, D) → (N, K)."""
         self._check(x)
-        self._kept = x
+        self._saved = x
         y = x @ self.weight.T
         return y if self.bias is None else y + self.bias
 
     def backward(self, dy: Tensor) -> Tensor:
-        """Return the gradient by the input. Shape: (N, K) → (N, D)."""
-        x = self._recall()
+        """Return the gradient with respect to the input. Shape: (N, K) → (N, D)."""
+        x = self._pop_saved()
         add_gradient(self.weight, dy.T @ x)  # (K, N) @ (N, D)
         if self.bias is not None:
             add_gradient(self.bias, dy.sum(0))
@@ -62,3 +63,4 @@ class Linear(Layer):
         features = self.weight.shape[1]
         if x.ndim != 2 or x.shape[1] != features:
             raise ValueError(f"x has shape {tuple(x.shape)}; expected (N, {features})")
+        check_dtype(x, self.weight)

@@ -13,7 +13,7 @@ from dl4cv.layers.pooling import MaxPool2d
 
 
 @dataclass(frozen=True)
-class Reach:
+class ReceptiveField:
     """How far the units of a layer see.
 
     Attributes:
@@ -27,10 +27,10 @@ class Reach:
     stride: int
 
 
-def receptive_fields(net: Iterable[nn.Module]) -> list[Reach]:
-    """Return the reach after every convolution and pooling of a chain of this book's layers.
+def receptive_fields(net: Iterable[nn.Module]) -> list[ReceptiveField]:
+    """Return the receptive field after every convolution and pooling of a chain of our layers.
 
-    A kernel of k places adds k − 1 steps, each as long as the strides before it multiply to. It is
+    A kernel of size k adds k − 1 steps, each as long as the strides before it multiply to. It is
     counted down the rows of an image.
 
     Raises:
@@ -39,7 +39,7 @@ def receptive_fields(net: Iterable[nn.Module]) -> list[Reach]:
     Source: Araujo, Norris and Sim (2019).
     """
     size = stride = 1
-    reaches = []
+    fields = []
     for layer in net:
         if not isinstance(layer, Layer) or isinstance(layer, Linear | LayerNorm | GroupNorm):
             raise ValueError(
@@ -49,5 +49,5 @@ def receptive_fields(net: Iterable[nn.Module]) -> list[Reach]:
         if isinstance(layer, Conv2d | MaxPool2d):
             size += (layer.kernel_size[0] - 1) * stride
             stride *= layer.stride[0]
-            reaches.append(Reach(type(layer).__name__, size, stride))
-    return reaches
+            fields.append(ReceptiveField(type(layer).__name__, size, stride))
+    return fields

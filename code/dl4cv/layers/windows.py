@@ -26,7 +26,7 @@ def pair(name: str, value: int | Pair, *, least: int = 1) -> Pair:
 
 
 def output_size(size: Pair, kernel: Pair, stride: Pair, padding: Pair) -> Pair:
-    """Return in how many places, down and across, a window fits.
+    """Return in how many positions, down and across, a window fits.
 
     Raises:
         ValueError: if it fits in none.
@@ -49,8 +49,8 @@ def pad(x: Tensor, padding: Pair, fill: float = 0.0) -> Tensor:
 def im2col(x: Tensor, kernel: Pair, stride: Pair, padding: Pair, fill: float = 0) -> Tensor:
     """Copy every window of every image into a column.
 
-    Shape: (N, C, H, W) → (C, h · w, N · H′ · W′), for H′ × W′ places of an
-    h × w kernel. The channels stay apart; ``flatten(0, 1)`` joins them.
+    Shape: (N, C, H, W) → (C, h · w, N · H′ · W′), for H′ × W′ positions of an h × w kernel. The
+    channels stay apart; ``flatten(0, 1)`` joins them.
     """
     (h, w), (down, across) = kernel, stride
     x = pad(x, padding, fill)
@@ -61,13 +61,11 @@ def im2col(x: Tensor, kernel: Pair, stride: Pair, padding: Pair, fill: float = 0
 
 
 def col2im(columns: Tensor, shape: torch.Size, kernel: Pair, stride: Pair, padding: Pair) -> Tensor:
-    """Add every column back into the places that its window was copied from.
+    """Add every column back to the pixels that its window was copied from.
 
-    The transpose of ``im2col``: a pixel that was copied into several windows
-    gets their sum.
+    The transpose of ``im2col``: a pixel that was copied into several windows gets their sum.
 
-    Shape: columns (C, h · w, N · H′ · W′), or with the first two joined →
-    ``shape``, which is (N, C, H, W).
+    Shape: columns (C, h · w, N · H′ · W′), or with the first two joined → ``shape``, (N, C, H, W).
     """
     N, C, H, W = shape
     (h, w), (down, across), (p, q) = kernel, stride, padding
@@ -75,7 +73,7 @@ def col2im(columns: Tensor, shape: torch.Size, kernel: Pair, stride: Pair, paddi
     parts = columns.view(C, h, w, N, high, wide)
     x = columns.new_zeros(C, N, H + 2 * p, W + 2 * q)
     for i in range(h):
-        for j in range(w):  # this place in all windows at once
+        for j in range(w):  # this position in all windows at once
             bottom, right = i + down * high, j + across * wide
             x[:, :, i:bottom:down, j:right:across] += parts[:, i, j]
     return x[:, :, p : p + H, q : q + W].transpose(0, 1)  # no margin
