@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dl4cv import data, runtime, storage, training
-from dl4cv.metrics.generative import Seen
+from dl4cv.metrics.generative import Features
 from dl4cv.models.lenet import LeNet
 from dl4cv.training import states
 
@@ -40,7 +40,7 @@ def load(path: Path = WEIGHTS) -> LeNet:
 
 
 @torch.no_grad()
-def see(images: Tensor) -> Seen:
+def see(images: Tensor) -> Features:
     """Return what the judge sees in digits, on the CPU.
 
     Shape: images (N, 1, 28, 28), uint8 or floats in [0, 1] → features (N, 84), logits (N, 10).
@@ -58,7 +58,7 @@ def see(images: Tensor) -> Seen:
     judge = load()
     features = [judge.features(part.float().to(runtime.device())) for part in images.split(500)]
     seen = torch.cat(features)
-    return Seen(seen.cpu(), judge.classifier(seen).cpu())
+    return Features(seen.cpu(), judge.classifier(seen).cpu())
 
 
 def train() -> LeNet:
