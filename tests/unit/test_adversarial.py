@@ -99,6 +99,7 @@ def test_many_steps_start_at_random_but_from_the_generator():
     [
         ({"epsilon": -0.1}, "epsilon is -0.1; expected at least 0"),
         ({"epsilon": 0.1, "steps": 0}, "steps is 0; expected at least 1"),
+        ({"epsilon": float("nan")}, "epsilon is nan; expected at least 0"),
         ({"epsilon": 0.1, "scale": 255}, r"images spans \[.*\]; expected floats in \[0, 1\]"),
     ],
 )
@@ -106,3 +107,74 @@ def test_wrong_arguments_are_named(settings, message):
     batch = images() * settings.pop("scale", 1)
     with pytest.raises(ValueError, match=message):
         adversarial.pgd(net(), batch, LABELS, rate=0.1, **({"steps": 1} | settings))
+
+
+@pytest.mark.parametrize("attack", ["fgsm", "pgd"])
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int16, torch.uint8])
+def test_labels_may_be_integers_of_any_type(attack, dtype):
+    model, batch = net(), images()
+    found = []
+    for labels in (LABELS, LABELS.to(dtype)):
+        if attack == "fgsm":
+            found.append(adversarial.fgsm(model, batch, labels, epsilon=0.1))
+        else:
+            found.append(
+                adversarial.pgd(
+                    model,
+                    batch,
+                    labels,
+                    epsilon=0.1,
+                    rate=0.05,
+                    steps=2,
+                    generator=torch.Generator().manual_seed(0),
+                )
+            )
+    assert torch.equal(*found)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (LABELS[:3], r"classes has shape \(3,\) with logits of \(4, 3\)"),
+        (LABELS + 1, "classes spans 1 to 3; expected 0 to 2"),
+        (LABELS.float(), "classes has type torch.float32; expected integers"),
+        (F.one_hot(LABELS), r"classes has shape \(4, 3\)"),
+    ],
+)
+def test_labels_that_are_no_classes_are_errors(labels, message):
+    with pytest.raises(ValueError, match=message):
+        adversarial.fgsm(net(), images(), labels, epsilon=0.1)
+
+
+def test_bytes_are_no_images():
+    batch = (images() * 255).byte()
+    with pytest.raises(ValueError, match=r"images has shape .* and type torch.uint8; expected"):
+        adversarial.fgsm(net(), batch, LABELS, epsilon=0.1)
+
+
+def test_an_empty_batch_comes_back_empty():
+    model, none = net(), images()[:0]
+    for labels in (LABELS[:0], LABELS[:0].int()):
+        assert adversarial.fgsm(model, none, labels, epsilon=0.1).shape == (0, 1, 6, 6)
+        assert adversarial.pgd(model, none, labels, epsilon=0.1, rate=0.1, steps=2).shape == (
+            0,
+            1,
+            6,
+            6,
+        )
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_attacks_keep_the_type_of_the_images(dtype):
+    model, batch = net().to(dtype), images().to(dtype)
+    moved = adversarial.pgd(model, batch, LABELS, epsilon=0.25, rate=0.1, steps=3)
+    assert moved.dtype == dtype
+    assert (moved - batch).abs().max() <= 0.25 + 1e-2
+    assert 0 <= moved.min() <= moved.max() <= 1
+
+
+def test_the_last_step_of_many_is_held_too():
+    # One step that is longer than the ball is wide must end on its border.
+    model, batch = net(), images().clamp(0.4, 0.6)
+    moved = adversarial.pgd(model, batch, LABELS, epsilon=0.1, rate=5.0, steps=1)
+    torch.testing.assert_close((moved - batch).abs(), torch.full_like(batch, 0.1))

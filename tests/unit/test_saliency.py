@@ -64,12 +64,12 @@ def test_smoothing_averages_the_noise_away():
         squares,
         IMAGES,
         CLASSES,
-        deviation=0.5,
+        std=0.5,
         samples=400,
         generator=torch.Generator().manual_seed(0),
     )
     few = saliency.smooth_gradient(
-        squares, IMAGES, CLASSES, deviation=0.5, samples=1, generator=torch.Generator()
+        squares, IMAGES, CLASSES, std=0.5, samples=1, generator=torch.Generator()
     )
     # The gradient of a square is linear, so the mean over noise is the gradient itself.
     assert (smooth - sharp).std() < 0.1 * (few - sharp).std()
@@ -128,6 +128,97 @@ def test_grad_cam_works_where_all_weights_are_frozen():
     assert saliency.grad_cam(net, net[1], IMAGES, CLASSES).shape == (3, 8, 8)
 
 
+class Chain(nn.Module):
+    """A small network whose ReLUs are written in several ways, one for each of its letters."""
+
+    def __init__(self, relus) -> None:
+        super().__init__()
+        torch.manual_seed(4)
+        self.relus = relus
+        self.convolutions = nn.ModuleList(nn.Conv2d(2, 2, 3, padding=1) for _ in relus)
+        self.last = nn.Linear(2, 3)
+        self.double()
+
+    def forward(self, x):
+        for convolution, relu in zip(self.convolutions, self.relus, strict=True):
+            x = relu(convolution(x) + x)
+        return self.last(x.mean((2, 3)))
+
+
+RELUS = {
+    "module": nn.ReLU(),
+    "module in place": nn.ReLU(inplace=True),
+    "function": F.relu,
+    "function in place": lambda x: F.relu(x, inplace=True),
+    "torch": torch.relu,
+    "method": torch.Tensor.relu,
+    "method in place": torch.Tensor.relu_,
+    "clamp": lambda x: x.clamp(min=0),
+    "clamp_min": lambda x: x.clamp_min(0),
+    "threshold": lambda x: F.threshold(x, 0, 0),
+}
+
+
+@pytest.mark.parametrize("way", RELUS)
+def test_every_way_to_write_a_relu_is_guided(way):
+    # Module and other ways mixed: what is left unguided would change the gradient.
+    modules = Chain([nn.ReLU(), nn.ReLU(), nn.ReLU()])
+    mixed = Chain([nn.ReLU(), RELUS[way], RELUS[way]])
+    expected = saliency.guided_gradient(modules, IMAGES, CLASSES)
+    torch.testing.assert_close(saliency.guided_gradient(mixed, IMAGES, CLASSES), expected)
+    assert not torch.allclose(expected, saliency.gradient(modules, IMAGES, CLASSES))
+
+
+@pytest.mark.parametrize("way", [F.relu6, nn.ReLU6(), lambda x: x.clamp(0, 6)])
+def test_a_relu6_is_guided_however_it_is_written(way):
+    expected = saliency.guided_gradient(Chain([nn.ReLU6(), nn.ReLU6()]), IMAGES, CLASSES)
+    found = saliency.guided_gradient(Chain([nn.ReLU6(), way]), IMAGES, CLASSES)
+    torch.testing.assert_close(found, expected)
+
+
+def test_a_hardtanh_is_no_relu():
+    with pytest.raises(ValueError, match="net has no ReLU"):
+        saliency.guided_gradient(Chain([F.hardtanh, F.leaky_relu]), IMAGES, CLASSES)
+
+
+class Hidden(torch.autograd.Function):
+    """A ReLU whose backward pass is written by hand."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x.clamp(min=0)
+
+    @staticmethod
+    def backward(ctx, dy):
+        return dy * (ctx.saved_tensors[0] > 0)
+
+
+def test_a_relu_that_may_hide_is_an_error():
+    net = Chain([F.relu, Hidden.apply])
+    with pytest.raises(ValueError, match="net has HiddenBackward; expected no"):
+        saliency.guided_gradient(net, IMAGES, CLASSES)
+
+
+@pytest.mark.parametrize("behind", [nn.ReLU(inplace=True), torch.Tensor.relu_])
+def test_grad_cam_at_a_convolution_does_not_notice_what_works_in_place_behind_it(behind):
+    class Net(nn.Module):
+        def __init__(self, relu) -> None:
+            super().__init__()
+            torch.manual_seed(5)
+            self.conv, self.relu, self.last = nn.Conv2d(2, 4, 3), relu, nn.Linear(4, 3)
+            self.double()
+
+        def forward(self, x):
+            return self.last(self.relu(self.conv(x)).mean((2, 3)))
+
+    plain, in_place = Net(nn.ReLU()), Net(behind)
+    expected = saliency.grad_cam(plain, plain.conv, IMAGES, CLASSES)
+    found = saliency.grad_cam(in_place, in_place.conv, IMAGES, CLASSES)
+    torch.testing.assert_close(found, expected)
+    assert expected.max() > 0
+
+
 @pytest.mark.parametrize("index", [5, 6])
 def test_grad_cam_needs_maps(index):
     net = convolutional()
@@ -143,6 +234,77 @@ def test_occlusion_of_a_linear_network():
     torch.testing.assert_close(found.double(), expected, atol=1e-5, rtol=1e-5)
 
 
+def test_where_squares_overlap_occlusion_averages_them():
+    parts = (WEIGHTS[CLASSES].view(3, 2, 8, 8) * IMAGES).sum(1)
+    falls = F.avg_pool2d(parts[:, None], 3, stride=1)[:, 0] * 9  # of each square, (3, 6, 6)
+    expected = torch.zeros(3, 8, 8).double()
+    for y in range(8):
+        for x in range(8):
+            tops = range(max(0, y - 2), min(5, y) + 1)
+            lefts = range(max(0, x - 2), min(5, x) + 1)
+            over = torch.stack([falls[:, top, left] for top in tops for left in lefts])
+            expected[:, y, x] = over.mean(0)
+    found = saliency.occlusion(linear, IMAGES, CLASSES, window=3, stride=1, fill=0.0)
+    torch.testing.assert_close(found.double(), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_occlusion_fills_with_grey_and_leaves_the_images_alone():
+    before = IMAGES.clone()
+    found = saliency.occlusion(linear, IMAGES, CLASSES, window=8, stride=1)
+    gap = linear(IMAGES) - linear(torch.full_like(IMAGES, 0.5))
+    expected = gap.gather(1, CLASSES[:, None])[:, 0, None, None].expand(3, 8, 8)
+    torch.testing.assert_close(found.double(), expected, atol=1e-5, rtol=1e-5)
+    assert torch.equal(IMAGES, before)
+
+
+METHODS = {
+    "gradient": saliency.gradient,
+    "smooth": lambda *given: saliency.smooth_gradient(*given, samples=2),
+    "integrated": lambda *given: saliency.integrated_gradients(*given, steps=2),
+    "guided": saliency.guided_gradient,
+    "cam": lambda net, *given: saliency.grad_cam(net, net[2], *given),
+    "occlusion": lambda *given: saliency.occlusion(*given, window=2, stride=2),
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("dtype", [torch.int32, torch.uint8])
+def test_classes_may_be_integers_of_any_type(method, dtype):
+    torch.manual_seed(0)
+    expected = METHODS[method](convolutional(), IMAGES, CLASSES)
+    torch.manual_seed(0)
+    found = METHODS[method](convolutional(), IMAGES, CLASSES.to(dtype))
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("count", "height", "width"), [(0, 8, 8), (1, 8, 8), (2, 5, 9)])
+def test_batches_of_none_and_of_one_and_images_that_are_not_square(method, count, height, width):
+    images = torch.rand(count, 2, height, width).double()
+    found = METHODS[method](convolutional(), images, torch.arange(count) % 3)
+    assert found.shape in [(count, 2, height, width), (count, height, width)]
+    assert found.isfinite().all()
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_enough(method, dtype):
+    torch.manual_seed(0)
+    expected = METHODS[method](convolutional(), IMAGES, CLASSES)
+    torch.manual_seed(0)
+    found = METHODS[method](convolutional().to(dtype), IMAGES.to(dtype), CLASSES)
+    assert found.shape == expected.shape
+    # A difference of two logits keeps few digits; the gradients keep their direction.
+    likeness = F.cosine_similarity(found.double().flatten(), expected.flatten(), dim=0)
+    assert likeness > (0.5 if method == "occlusion" else 0.95)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_bytes_are_no_images(method):
+    with pytest.raises(ValueError, match=r"type torch\.uint8; expected"):
+        METHODS[method](convolutional(), IMAGES.byte(), CLASSES)
+
+
 def test_where_no_square_comes_occlusion_is_silent():
     found = saliency.occlusion(linear, IMAGES, CLASSES, window=3, stride=3)
     assert (found[:, 6:] == 0).all()
@@ -150,16 +312,24 @@ def test_where_no_square_comes_occlusion_is_silent():
     assert (found[:, :6, :6] != 0).all()
 
 
-def test_the_share_inside_a_mask():
+def test_the_energy_inside_a_mask():
     maps = torch.tensor([[[1.0, 3.0], [-5.0, 0.0]], [[0.0, 0.0], [0.0, 0.0]]])
     masks = torch.tensor([[[True, False], [True, False]], [[True, False], [False, False]]])
-    assert saliency.share_inside(maps, masks).tolist() == [0.25, 0.25]
-    with pytest.raises(ValueError, match=r"masks has shape \(1, 2, 2\); expected \(2, 2, 2\)"):
-        saliency.share_inside(maps, masks[:1])
+    assert saliency.energy_inside(maps, masks).tolist() == [0.25, 0.25]
+    for wrong in (masks[:1], 255 * masks.byte()):
+        with pytest.raises(ValueError, match=r"masks has shape .*; expected \(2, 2, 2\), bool"):
+            saliency.energy_inside(maps, wrong)
 
 
-def test_strength_is_the_largest_over_channels():
-    assert saliency.strength(torch.tensor([[[[1.0]], [[-3.0]]]])).tolist() == [[[3.0]]]
+def test_the_energy_inside_a_large_map_of_half_precision():
+    maps = torch.full((1, 300, 300), 8.0, dtype=torch.float16)
+    masks = torch.zeros(1, 300, 300, dtype=torch.bool)
+    masks[:, :75] = True
+    assert saliency.energy_inside(maps, masks).tolist() == [0.25]
+
+
+def test_a_saliency_map_is_the_largest_over_channels():
+    assert saliency.saliency_map(torch.tensor([[[[1.0]], [[-3.0]]]])).tolist() == [[[3.0]]]
 
 
 @pytest.mark.parametrize(
@@ -171,6 +341,10 @@ def test_strength_is_the_largest_over_channels():
             "classes spans 1 to 3; expected 0",
         ),
         (lambda: saliency.gradient(linear, IMAGES, CLASSES - 1), "classes spans -1 to 1"),
+        (
+            lambda: saliency.gradient(linear, IMAGES, CLASSES.float()),
+            "classes has type torch.float32",
+        ),
         (lambda: saliency.smooth_gradient(linear, IMAGES, CLASSES, samples=0), "samples is 0"),
         (lambda: saliency.integrated_gradients(linear, IMAGES, CLASSES, steps=0), "steps is 0"),
         (lambda: saliency.occlusion(linear, IMAGES, CLASSES, window=9, stride=1), "window is 9"),

@@ -78,7 +78,8 @@ EXERCISES = {
         _total_variation, "Two means: of the differences down, and of the differences across."
     ),
     "decorrelated": Exercise(
-        _decorrelated, "Project the centred colours on the eigenvectors; divide by the deviations."
+        _decorrelated,
+        "Project the centred colours on the eigenvectors; divide by the standard deviations.",
     ),
     "step": Exercise(_step, "The gradient with respect to w is the transpose of A, times g."),
 }

@@ -6,7 +6,7 @@ from torch import Tensor
 from dl4cv.exercises import Case, Exercise, uniform
 
 
-def _strength() -> list[Case]:
+def _saliency_map() -> list[Case]:
     x, weights = uniform(3, 4, 5, seed=0), uniform(3, 4, 5, seed=1) - 0.5
 
     def linear(x: Tensor) -> Tensor:
@@ -35,7 +35,7 @@ def _contributions() -> list[Case]:
     def cubes(x: Tensor) -> Tensor:
         return (weights * x**3).sum()
 
-    # The middles of two steps are a quarter and three quarters of the way.
+    # The middles of two steps are at one quarter and three quarters.
     quarter, rest = baseline + (x - baseline) / 4, baseline + 3 * (x - baseline) / 4
     two = (x - baseline) * weights * 3 * (quarter**2 + rest**2) / 2
     return [
@@ -51,9 +51,13 @@ def _cam() -> list[Case]:
     expected = sum(w * maps[m] for m, w in enumerate(weights))
     return [
         Case(
-            "one map that is wanted", (maps[:1], slopes[:1].abs()), maps[0] * slopes[0].abs().mean()
+            "one map that speaks for the class",
+            (maps[:1], slopes[:1].abs()),
+            maps[0] * slopes[0].abs().mean(),
         ),
-        Case("one that is not", (maps[:1], -slopes[:1].abs()), torch.zeros(3, 5).double()),
+        Case(
+            "one that speaks against it", (maps[:1], -slopes[:1].abs()), torch.zeros(3, 5).double()
+        ),
         Case("four maps", (maps, slopes), torch.relu(torch.as_tensor(expected))),
     ]
 
@@ -73,14 +77,17 @@ def _step() -> list[Case]:
 
 
 EXERCISES = {
-    "strength": Exercise(
-        _strength, "Take the gradient, its absolute values, and the largest colour."
+    "saliency_map": Exercise(
+        _saliency_map, "Take the gradient, its absolute values, and the largest colour."
     ),
     "contributions": Exercise(
-        _contributions, "Average the gradients at the middles of the steps; multiply by the way."
+        _contributions,
+        "Average the gradients at the middles of the steps; multiply by the difference.",
     ),
-    "cam": Exercise(_cam, "One weight a map: the mean of its slopes. Sum first, then cut off."),
+    "cam": Exercise(
+        _cam, "One weight for each map: the mean of its gradient. Sum first, then cut off."
+    ),
     "step": Exercise(
-        _step, "Only the sign of the slope counts; clamp the difference, then the image."
+        _step, "Only the sign of the gradient counts; clamp the difference, then the image."
     ),
 }

@@ -41,18 +41,18 @@ def _gradient() -> list[Case]:
     return cases
 
 
-def _with_palette() -> list[Case]:
+def _match_color_statistics() -> list[Case]:
     pixels = normal(50, 3, seed=20) @ torch.tensor(
         [[1.0, 0.5, 0.2], [0.0, 0.6, 0.1], [0.0, 0.0, 0.3]]
     ).to(torch.float64)
     own, mean = torch.cov(pixels.T, correction=0), pixels.mean(0)
-    # Numbers that are already independent, so that the roots can be written down.
+    # Values that are already independent, so that the roots can be written down.
     values, vectors = torch.linalg.eigh(own)
     white = (pixels - mean) @ vectors / values.sqrt()
     grey = torch.tensor([0.5, 0.5, 0.5]).double()
     scale = torch.tensor([0.04, 0.01, 0.09]).double()
     return [
-        Case("its own palette", (pixels, mean, own), pixels),
+        Case("its own statistics", (pixels, mean, own), pixels),
         Case("another mean", (pixels, mean + 1, own), pixels + 1),
         Case(
             "white noise, scaled",
@@ -60,7 +60,7 @@ def _with_palette() -> list[Case]:
             white * scale.sqrt() + grey,
         ),
         Case(
-            "a palette that becomes grey noise",
+            "white noise of unit covariance",
             (pixels, grey, torch.eye(3).double()),
             white @ vectors.T + grey,
         ),
@@ -74,8 +74,8 @@ EXERCISES = {
     "gradient": Exercise(
         _gradient, "The loss has F twice in each product: (4 / P) times the difference, times F."
     ),
-    "with_palette": Exercise(
-        _with_palette,
+    "match_color_statistics": Exercise(
+        _match_color_statistics,
         "Centre, multiply by the two symmetric roots in the right order, add the mean.",
     ),
 }

@@ -3,13 +3,11 @@
 Images are floats in [0, 1], ``net`` maps them to logits (N, K), and no pixel moves by more than ε.
 """
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-Net = Callable[[Tensor], Tensor]
+from dl4cv.explain.inputs import Net, as_classes, check_images
 
 
 def fgsm(
@@ -20,17 +18,18 @@ def fgsm(
     Args:
         net: see the module.
         images: (N, C, H, W) in [0, 1].
-        labels: (N,), the true classes, or the wanted ones.
+        labels: (N,), the true classes, or the wanted ones; integers of any type.
         epsilon: how far each pixel moves.
         targeted: whether ``labels`` are the wanted classes, towards which the loss then falls.
 
     Shape: (N, C, H, W) in [0, 1].
 
     Raises:
-        ValueError: if ``epsilon`` is below 0 or the images are not in [0, 1].
+        ValueError: if ``epsilon`` is below 0, the images are not floats in [0, 1], or a label is no
+            class.
 
     Source: Goodfellow, Shlens and Szegedy, "Explaining and Harnessing Adversarial Examples" (2015),
-        section 4.
+        arXiv:1412.6572, section 4.
     """
     _check(images, epsilon)
     return (images + epsilon * _uphill(net, images, labels, targeted)).clamp(0, 1)
@@ -47,12 +46,12 @@ def pgd(
     targeted: bool = False,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Return what many small steps of ``fgsm`` arrive at, from a random start, held within ε.
+    """Return the result of many small steps of ``fgsm``, from a random start, held within ε.
 
     Args:
         net: see the module.
         images: (N, C, H, W) in [0, 1].
-        labels: (N,), the true classes, or the wanted ones.
+        labels: (N,), the true classes, or the wanted ones; integers of any type.
         epsilon: how far a pixel may end from where it was.
         rate: how far each pixel moves in a step.
         steps: how many.
@@ -62,10 +61,10 @@ def pgd(
     Shape: (N, C, H, W) in [0, 1].
 
     Raises:
-        ValueError: if ``epsilon`` is below 0, ``steps`` below 1 or the images not in [0, 1].
+        ValueError: if ``steps`` is below 1, or as ``fgsm`` does.
 
     Source: Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks" (2018),
-        section 2.1.
+        arXiv:1706.06083, section 2.1.
     """
     _check(images, epsilon)
     if steps < 1:
@@ -83,14 +82,13 @@ def _uphill(net: Net, images: Tensor, labels: Tensor, targeted: bool) -> Tensor:
     """Return the sign of the direction in which the loss rises, or falls if ``targeted``."""
     images = images.detach().requires_grad_()
     with torch.enable_grad():
-        loss = F.cross_entropy(net(images), labels.to(images.device), reduction="sum")
+        logits = net(images)
+        loss = F.cross_entropy(logits, as_classes(labels, logits), reduction="sum")
         (slope,) = torch.autograd.grad(loss, images)
     return -slope.sign() if targeted else slope.sign()
 
 
 def _check(images: Tensor, epsilon: float) -> None:
-    if epsilon < 0:
+    if not epsilon >= 0:  # NaN is not
         raise ValueError(f"epsilon is {epsilon}; expected at least 0")
-    if not (images.min() >= 0 and images.max() <= 1):
-        span = f"[{images.min():g}, {images.max():g}]"
-        raise ValueError(f"images spans {span}; expected floats in [0, 1]")
+    check_images(images)

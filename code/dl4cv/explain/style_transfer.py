@@ -1,22 +1,34 @@
 """Style transfer: the content of one picture in the style of another.
 
-Content is what a deep layer answers, place by place. Style is which of a layer's maps answer more
-or less than usual together, wherever that is. Losses are relative, so that layers compare.
+Content is the features of a deep layer, place by place. Style is which of a layer's maps are high
+or low together, wherever that is. Losses are relative, so that layers compare.
 
 Source: Gatys, Ecker and Bethge, "Image Style Transfer Using Convolutional Neural Networks" (2016).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dl4cv.pretrained.imagenet import ImageNetClassifier
+from dl4cv.explain.inputs import check_images, widen
 
 #: What red, green and blue weigh in brightness (Y) and in two differences of colour (I and Q).
 YIQ = ((0.299, 0.587, 0.114), (0.596, -0.274, -0.322), (0.211, -0.523, 0.312))
+
+#: A sum of squares below this has nothing to be relative to: one colour, no variance.
+TINY = 1e-20
+
+
+class HasLayers(Protocol):
+    """A network with layers by name, such as those of ``dl4cv.pretrained.imagenet``."""
+
+    def activations(self, images: Tensor, layers: Iterable[str], /) -> Mapping[str, Tensor]:
+        """Return the features of the named layers, (N, C, H′, W′) each."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -33,13 +45,9 @@ class Style:
 
 
 def features(
-    network: ImageNetClassifier,
-    images: Tensor,
-    layers: Sequence[str],
-    *,
-    scales: Sequence[int] = (1, 2, 4),
+    network: HasLayers, images: Tensor, layers: Sequence[str], *, scales: Sequence[int] = (1, 2, 4)
 ) -> dict[str, Tensor]:
-    """Return the pixels, and what layers answer to the images in several sizes.
+    """Return the pixels, and the features of layers for the images in several sizes.
 
     The kernels of a layer have a size in pixels. In an image of half the size they see strokes
     twice as long.
@@ -52,7 +60,12 @@ def features(
 
     Returns:
         ``pixels``, and ``layer/scale`` for each pair of both; (N, C, H′, W′) each.
+
+    Raises:
+        ValueError: if a scale is below 1 or above the images' height or width.
     """
+    if not all(1 <= scale <= min(images.shape[2:]) for scale in scales):
+        raise ValueError(f"scales is {scales}; expected 1 to {min(images.shape[2:])} each")
     found = {"pixels": images}
     for scale in scales:
         view = images
@@ -75,12 +88,12 @@ def gram(features: Tensor) -> Tensor:
     """
     if features.ndim != 4:
         raise ValueError(f"features has shape {tuple(features.shape)}; expected (N, C, H, W)")
-    flat = features.flatten(2)  # (N, C, H·W)
+    flat = widen(features).flatten(2)  # (N, C, H·W)
     return flat @ flat.mT / flat.shape[2]
 
 
 def style_of(features: Mapping[str, Tensor]) -> dict[str, Style]:
-    """Return the style of pictures in each layer, by what the layers answer to them."""
+    """Return the style of pictures in each layer, from their features in these layers."""
     means = {name: maps.mean((2, 3), keepdim=True) for name, maps in features.items()}
     return {name: Style(means[name], gram(maps - means[name])) for name, maps in features.items()}
 
@@ -88,21 +101,28 @@ def style_of(features: Mapping[str, Tensor]) -> dict[str, Style]:
 def content_loss(now: Tensor, wanted: Tensor) -> Tensor:
     """Return the squared distance of features from those wanted, relative to the latter's square.
 
+    Where all wanted features are 0, the distance is not divided by anything.
+
     Shape: both (N, C, H, W) → ().
+
+    Raises:
+        ValueError: if the shapes differ.
 
     Source: Gatys et al. (2016), equation 1, made relative.
     """
     _check(now, wanted)
-    return (now - wanted).square().sum() / wanted.square().sum()
+    now, wanted = widen(now), widen(wanted)
+    return (now - wanted).square().sum() / _norm(wanted.square().sum())
 
 
 def style_loss(now: Mapping[str, Tensor], wanted: Mapping[str, Style]) -> Tensor:
     """Return the mean, over pictures and layers, of the relative squared distance of Gram matrices.
 
-    The maps are taken less the *wanted* means, so that a difference of the means counts too.
+    The *wanted* means are subtracted from the maps, so that a difference of the means counts too.
+    Where a picture has no style, since nothing varies in it, its distance is not divided.
 
     Args:
-        now: what each layer answers, (N, C, H, W).
+        now: features of each layer, (N, C, H, W).
         wanted: the style that it should have; its layers are those that count.
 
     Raises:
@@ -117,39 +137,44 @@ def style_loss(now: Mapping[str, Tensor], wanted: Mapping[str, Style]) -> Tensor
     losses = []
     for name, style in wanted.items():
         gap = (gram(now[name] - style.mean) - style.gram).square().sum((1, 2))
-        losses.append((gap / style.gram.square().sum((1, 2))).mean())
+        losses.append((gap / _norm(style.gram.square().sum((1, 2)))).mean())
     return torch.stack(losses).mean()
 
 
-def mixed(a: Mapping[str, Style], b: Mapping[str, Style], share: float) -> dict[str, Style]:
-    """Return the style on the way from one to another: ``share`` of b, the rest of a.
+def mixed(a: Mapping[str, Style], b: Mapping[str, Style], fraction: float) -> dict[str, Style]:
+    """Return the style between two others: ``fraction`` of b, the rest of a.
 
     Raises:
-        ValueError: if ``share`` is not in [0, 1] or the layers differ.
+        ValueError: if ``fraction`` is not in [0, 1] or the layers differ.
     """
-    if not 0 <= share <= 1:
-        raise ValueError(f"share is {share}; expected 0 to 1")
+    if not 0 <= fraction <= 1:
+        raise ValueError(f"fraction is {fraction}; expected 0 to 1")
     if a.keys() != b.keys():
         raise ValueError(f"the styles have layers {sorted(a)} and {sorted(b)}; expected the same")
     return {
         name: Style(
-            torch.lerp(a[name].mean, b[name].mean, share),
-            torch.lerp(a[name].gram, b[name].gram, share),
+            torch.lerp(a[name].mean, b[name].mean, fraction),
+            torch.lerp(a[name].gram, b[name].gram, fraction),
         )
         for name in a
     }
 
 
-def with_palette_of(picture: Tensor, source: Tensor) -> Tensor:
-    """Return ``picture`` in the colours of ``source``: their mean and covariance become its own.
+def match_color_statistics(picture: Tensor, source: Tensor) -> Tensor:
+    """Return ``picture`` with the mean colour and the covariance of colours of ``source``.
 
     What would leave [0, 1] is cut off.
 
     Shape: (N, 3, H, W) in [0, 1], source (N or 1, 3, H′, W′) → as picture.
 
-    Source: Gatys et al., "Preserving Color in Neural Artistic Style Transfer" (2016), section 3.1,
-        with symmetric roots.
+    Raises:
+        ValueError: if either holds something else than floats in [0, 1].
+
+    Source: Gatys et al., "Preserving Color in Neural Artistic Style Transfer" (2016),
+        arXiv:1606.05897, section 3.1, with symmetric roots.
     """
+    check_images(picture, name="picture")
+    check_images(source, name="source")
     own, wanted = (images.flatten(2).double() for images in (picture, source))  # (N, 3, P)
     means = own.mean(2, keepdim=True), wanted.mean(2, keepdim=True)
     spread = _root(_covariance(wanted - means[1])) @ torch.linalg.inv(
@@ -159,22 +184,28 @@ def with_palette_of(picture: Tensor, source: Tensor) -> Tensor:
     return moved.view(picture.shape).clamp(0, 1).to(picture)
 
 
-def with_colours_of(picture: Tensor, source: Tensor) -> Tensor:
-    """Return the brightness of ``picture`` in the colours of ``source``, place by place.
+def preserve_color(picture: Tensor, source: Tensor) -> Tensor:
+    """Return the brightness of ``picture`` with the colours of ``source``, place by place.
 
     Shape: both (N, 3, H, W) in [0, 1] → the same.
 
     Raises:
         ValueError: if the shapes differ.
 
-    Source: Gatys et al., "Preserving Color in Neural Artistic Style Transfer" (2016), section 3.2.
+    Source: Gatys et al., "Preserving Color in Neural Artistic Style Transfer" (2016),
+        arXiv:1606.05897, section 3.2.
     """
     _check(picture, source)
-    basis = torch.tensor(YIQ).to(picture)
-    bright = torch.einsum("yc,nchw->nyhw", basis, picture)
-    coloured = torch.einsum("yc,nchw->nyhw", basis, source)
-    joined = torch.cat([bright[:, :1], coloured[:, 1:]], 1)
-    return torch.einsum("cy,nyhw->nchw", torch.linalg.inv(basis), joined).clamp(0, 1)
+    basis = torch.tensor(YIQ, device=picture.device)
+    bright = torch.einsum("yc,nchw->nyhw", basis.to(picture), picture)
+    colored = torch.einsum("yc,nchw->nyhw", basis.to(picture), source)
+    joined = torch.cat([bright[:, :1], colored[:, 1:]], 1)
+    return torch.einsum("cy,nyhw->nchw", basis.inverse().to(picture), joined).clamp(0, 1)
+
+
+def _norm(squares: Tensor) -> Tensor:
+    """Return what a squared distance is divided by: sums of squares, or 1 where there is none."""
+    return torch.where(squares > TINY, squares, torch.ones_like(squares))
 
 
 def _covariance(centred: Tensor) -> Tensor:

@@ -23,16 +23,22 @@ class Animation:
 
 
 def from_frames(
-    frames: Sequence[Image.Image], *, milliseconds: int = 100, hold: int = 1500
+    frames: Sequence[Image.Image],
+    *,
+    milliseconds: int = 100,
+    hold: int = 1500,
+    last_first: bool = False,
 ) -> Animation:
     """Return the animation that shows ``frames`` in turn, for ever.
 
-    The first frame must tell the story alone: it is what a reader sees who asked for less motion.
+    The first frame must tell the story alone: it is what a reader sees who prefers less motion.
 
     Args:
         frames: pictures of one size.
         milliseconds: how long each is shown.
         hold: how long the last is shown before the loop begins again, in milliseconds.
+        last_first: whether the last frame is shown before the first one too, so that the still
+            shows the end.
 
     Raises:
         ValueError: if there are no frames or their sizes differ.
@@ -42,8 +48,9 @@ def from_frames(
         raise ValueError(
             f"frames have the sizes {sorted(sizes)}; expected one size, at least one frame"
         )
+    shown = [*frames[-1:], *frames] if last_first else frames
     first, *rest = [
-        frame.convert("L") if frame.mode == "L" else frame.convert("RGB") for frame in frames
+        frame.convert("L") if frame.mode == "L" else frame.convert("RGB") for frame in shown
     ]
     buffer = io.BytesIO()
     durations = [milliseconds] * len(rest) + [hold]

@@ -30,7 +30,7 @@ def draw_graph(
     fig, ax = figure(width=width, height=row_height * (level[result] + 1))
     for node in nodes:
         for parent, _ in node.parents:
-            _ = ax.annotate(
+            ax.annotate(
                 "",
                 (place[node], -level[node] + 0.28),
                 (place[parent], -level[parent] - 0.28),
@@ -40,17 +40,15 @@ def draw_graph(
         head = " = ".join(part for part in (names.get(node, node.op), _text(node.data)) if part)
         box = {"boxstyle": "round,pad=0.35", "facecolor": "white", "edgecolor": "#888888"}
         below = "" if node.grad is None else f"\n{_text(node.grad)}"
-        _ = ax.text(*at, head + below, ha="center", va="center", color="none", bbox=box, size=8.5)
-        _ = ax.text(
-            *at, head + ("\n" if below else ""), ha="center", va="center", size=8.5, zorder=4
-        )
+        ax.text(*at, head + below, ha="center", va="center", color="none", bbox=box, size=8.5)
+        ax.text(*at, head + ("\n" if below else ""), ha="center", va="center", size=8.5, zorder=4)
         if below:
-            _ = ax.text(*at, below, ha="center", va="center", size=8.5, color=COLORS[1], zorder=4)
-    _ = ax.set(
+            ax.text(*at, below, ha="center", va="center", size=8.5, color=COLORS[1], zorder=4)
+    ax.set(
         xlim=(min(place.values()) - 0.6, max(place.values()) + 0.6),
         ylim=(-level[result] - 0.5, 0.5),
     )
-    _ = ax.axis("off")
+    ax.axis("off")
     return fig
 
 
