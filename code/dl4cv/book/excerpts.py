@@ -1,0 +1,62 @@
+"""Excerpts: a function or class of the package as a chapter shows it."""
+
+import ast
+import textwrap
+from pathlib import Path
+
+_DOCUMENTED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+
+
+def excerpt(path: str | Path, pyobject: str) -> str:
+    """Return the source of one object: its body, and of each docstring the summary alone.
+
+    The chapter's prose explains the arguments; the file itself keeps the whole docstrings.
+    A method comes without the indentation of its class.
+
+    Args:
+        path: a file of Python.
+        pyobject: the name of a function or class in it, or ``Class.method``.
+
+    Returns:
+        Source code with a newline at its end.
+
+    Raises:
+        ValueError: if the file has no object of that name.
+    """
+    source = Path(path).read_text("utf-8")
+    node = _find(ast.parse(source), pyobject)
+    if node is None:
+        raise ValueError(f"pyobject is {pyobject!r}; expected a function or class of {path}")
+    lines = source.splitlines()
+    # From the last docstring to the first, so that the line numbers before it stay true.
+    for documented in reversed([n for n in ast.walk(node) if isinstance(n, _DOCUMENTED)]):
+        if ast.get_docstring(documented, clean=False) is not None:
+            _keep_summary(lines, documented.body[0])
+    removed = len(source.splitlines()) - len(lines)
+    first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+    assert node.end_lineno is not None
+    return textwrap.dedent("\n".join(lines[first - 1 : node.end_lineno - removed])) + "\n"
+
+
+def _find(
+    tree: ast.Module, name: str
+) -> ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | None:
+    body = tree.body
+    found = None
+    for part in name.split("."):
+        named = (node for node in body if isinstance(node, _DOCUMENTED) and node.name == part)
+        found = next(named, None)
+        if found is None:
+            return None
+        body = found.body
+    return found
+
+
+def _keep_summary(lines: list[str], docstring: ast.stmt) -> None:
+    """Cut a docstring's lines after its first paragraph."""
+    first, last = docstring.lineno - 1, docstring.end_lineno
+    written = lines[first:last]
+    blank = next((place for place, line in enumerate(written) if not line.strip()), None)
+    if blank is not None:
+        quotes = written[-1].rstrip()[-3:]
+        lines[first:last] = [*written[: blank - 1], written[blank - 1] + quotes]
