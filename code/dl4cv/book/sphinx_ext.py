@@ -13,7 +13,7 @@ from sphinx.util.docutils import SphinxDirective
 from sphinx.writers.html5 import HTML5Translator
 from sphinx_exercise.nodes import solution_node
 
-from dl4cv.book import formulas, ledger, pictures
+from dl4cv.book import downloads, formulas, ledger, pictures
 from dl4cv.data import registry
 from dl4cv.pretrained import registry as networks
 
@@ -66,6 +66,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("source-read", spell_repository)
     app.connect("build-finished", write_sitemap)
     app.connect("build-finished", trim_theme)
+    app.connect("build-finished", downloads.write_notebooks)
     app.connect("build-finished", lambda *_: formulas.close())
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": False}
 
