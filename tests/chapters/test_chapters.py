@@ -62,6 +62,21 @@ def test_sibling_notebook_reads_without_a_plugin(chapter):
 
 
 @pytest.mark.parametrize("chapter", BOOK, ids=lambda c: c.name)
+def test_the_download_holds_the_pictures_of_the_run(chapter):
+    path = chapter.notebook.relative_to(ROOT)
+    made = nbformat.read(ROOT / "_build/html/_sources" / path, as_version=4)
+    pictured = [
+        cell
+        for cell in made.cells
+        for output in cell.get("outputs", [])
+        if {"image/png", "image/gif"} & output.get("data", {}).keys()
+    ]
+    captions = [place for place, kind in KNOWN.captions.items() if kind.startswith("Fig.")]
+    page = path.with_suffix("").as_posix()
+    assert len(pictured) >= sum(place[0] == page for place in captions)
+
+
+@pytest.mark.parametrize("chapter", BOOK, ids=lambda c: c.name)
 def test_the_page_has_the_numbers_of_the_notebook(chapter):
     page = chapter.source.relative_to(ROOT).with_suffix("")
     shown = (ROOT / "_build/html" / page.with_suffix(".html")).read_text("utf-8")

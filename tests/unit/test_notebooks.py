@@ -1,10 +1,11 @@
 """Siblings and downloads of a small book: what they hold, and what the guard sees."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
-from dl4cv.book import build, execution, notebooks, references
+from dl4cv.book import build, downloads, execution, notebooks, references
 from dl4cv.book.chapters import Chapter
 
 HEAD = """---
@@ -170,3 +171,19 @@ def test_a_download_keeps_pictures_and_leaves_out_what_is_for_the_build(root):
     nbformat.validate(made)
     assert kinds(made) >= {"text/plain", "stream", "image/png"}
     assert not any("dl4cv" in kind or "papermill" in kind for kind in kinds(made))
+
+
+def test_the_download_button_finds_the_chapter_as_it_was_run(root, tmp_path):
+    pages = {"book/index": root / "book/index.md", "book/tiny": root / "book/tiny.md"}
+    app = SimpleNamespace(
+        builder=SimpleNamespace(format="html"),
+        srcdir=root,
+        outdir=tmp_path,
+        env=SimpleNamespace(found_docs=set(pages), doc2path=pages.get),
+    )
+    downloads.write_notebooks(app, RuntimeError("the build failed"))
+    assert list(tmp_path.iterdir()) == []
+    downloads.write_notebooks(app, None)
+    [written] = tmp_path.rglob("*.ipynb")
+    assert written == tmp_path / "_sources/book/tiny.ipynb"
+    assert "image/png" in kinds(nbformat.read(written, as_version=4))
