@@ -59,7 +59,7 @@ def book(tmp_path: Path):
         + "(before)=\n# What came before\n\n"
         + FIGURE.format(caption="A curve.", name="before-fig_a")
         + "```{math}\n:label: before-eq\nx\n```\n"
-        + "```{exercise} Try\n:label: before-ex\nDo.\n```\n"
+        + "```{exercise} Try\n:label: before-ex_a\nDo.\n```\n"
     )
     (tmp_path / "code").mkdir()
     (tmp_path / "code/shown.py").write_text(
@@ -129,7 +129,7 @@ def test_a_caption_follows_its_cell_with_the_books_number(text):
         ("{eq}`before-eq`", f"[(1)]({SITE}book/part/before.html#equation-before-eq)"),
         ("{ref}`before`", f"[What came before]({SITE}book/part/before.html#before)"),
         ("{ref}`the\npage <before>`", f"[the page]({SITE}book/part/before.html#before)"),
-        ("{ref}`before-ex`", f"[Exercise 1]({SITE}book/part/before.html#before-ex)"),
+        ("{ref}`before-ex_a`", f"[Exercise 1]({SITE}book/part/before.html#before-ex_a)"),
         ("{doc}`before`", f"[What came before]({SITE}book/part/before.html)"),
         ("{doc}`it <../index>`", f"[it]({SITE}book/index.html)"),
         ("[it](../index.md)", f"[it]({SITE}book/index.html)"),

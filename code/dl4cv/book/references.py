@@ -64,7 +64,7 @@ class References:
 
     def address(self, page: str, anchor: str = "") -> str:
         """Return the address of a published page, or of a place on it."""
-        return f"{self.site}{page}.html" + (f"#{make_id(anchor)}" if anchor else "")
+        return f"{self.site}{page}.html" + (f"#{anchor}" if anchor else "")
 
     def file(self, path: str) -> str:
         """Return where readers see a file of the repository."""
@@ -110,7 +110,7 @@ def _add_page(found: References, page: str, text: str, counts: Counter[str]) -> 
 
     def label(name: str | None, shown: str, anchor: str | None = None) -> None:
         if name:
-            found.labels[name] = Target(shown, found.address(page, anchor or name))
+            found.labels[name] = Target(shown, found.address(page, anchor or make_id(name)))
 
     for block in myst.page(text):
         if block.kind == "label":
@@ -132,16 +132,18 @@ def _add_page(found: References, page: str, text: str, counts: Counter[str]) -> 
             elif block.name == "math" and "label" in block.options:
                 equations += 1
                 name = block.options["label"]
-                label(name, f"({equations})", f"equation-{name}")
+                label(name, f"({equations})", make_id(f"equation-{name}"))
             elif block.name in _EXERCISES and "nonumber" not in block.options:
                 counts["Exercise"] += 1
                 shown = f"Exercise {counts['Exercise']}"
                 found.captions[page, block.line] = shown
-                label(block.options.get("label"), shown)
+                name = block.options.get("label")
+                label(name, shown, name)  # sphinx-exercise takes labels for ids as they are
             elif block.name in _SOLUTIONS:
                 exercise = found.labels.get(block.argument)
                 shown = f"Solution to {exercise.text}" if exercise else "Solution"
-                label(block.options.get("label"), shown)
+                name = block.options.get("label")
+                label(name, shown, name)
 
 
 def _caption(block: myst.Block) -> tuple[str, str | None] | None:
