@@ -4,13 +4,17 @@ import contextlib
 import io
 import re
 
+import nbformat
 import pytest
 import torch
 from dl4cv import exercises
-from dl4cv.book import lint, notebooks
+from dl4cv.book import lint, notebooks, references
 from dl4cv.book.chapters import ROOT, Chapter, chapters
 
 BOOK = chapters(ROOT)
+KNOWN = references.read(ROOT)
+#: What MyST alone understands: roles, directives, labels.
+RAW = re.compile(r"\{[a-z:_-]+\}`|^ *:{3,}.*|^ *`{3,}\{.*|^\([\w-]+\)=", re.MULTILINE)
 CALL = re.compile(r"exercises\.check\(\s*\"([^\"]+)\"", re.MULTILINE)
 
 
@@ -47,7 +51,42 @@ def test_form(chapter):
 def test_sibling_notebook_is_fresh_executed_and_compares(chapter):
     # The title page and its like hold a picture alone.
     least = 3 if tagged(chapter, "exercise-stub") else 0
-    assert notebooks.problems(chapter, least_compared=least) == []
+    assert notebooks.problems(chapter, KNOWN, least_compared=least) == []
+
+
+@pytest.mark.parametrize("chapter", BOOK, ids=lambda c: c.name)
+def test_sibling_notebook_reads_without_a_plugin(chapter):
+    cells = nbformat.read(chapter.notebook, as_version=4).cells
+    text = "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    assert RAW.findall(text) == []
+
+
+@pytest.mark.parametrize("chapter", BOOK, ids=lambda c: c.name)
+def test_the_download_holds_the_pictures_of_the_run(chapter):
+    path = chapter.notebook.relative_to(ROOT)
+    made = nbformat.read(ROOT / "_build/html/_sources" / path, as_version=4)
+    pictured = [
+        cell
+        for cell in made.cells
+        for output in cell.get("outputs", [])
+        if {"image/png", "image/gif"} & output.get("data", {}).keys()
+    ]
+    captions = [place for place, kind in KNOWN.captions.items() if kind.startswith("Fig.")]
+    page = path.with_suffix("").as_posix()
+    assert len(pictured) >= sum(place[0] == page for place in captions)
+
+
+@pytest.mark.parametrize("chapter", BOOK, ids=lambda c: c.name)
+def test_the_page_has_the_numbers_of_the_notebook(chapter):
+    page = chapter.source.relative_to(ROOT).with_suffix("")
+    shown = (ROOT / "_build/html" / page.with_suffix(".html")).read_text("utf-8")
+    for place, number in KNOWN.captions.items():
+        if place[0] == page.as_posix():
+            assert re.search(rf"\b{number}\b", shown), f"{number}, line {place[1]}"
+    for target in KNOWN.labels.values():
+        address, _, anchor = target.url.removeprefix(KNOWN.site).partition("#")
+        if address == f"{page.as_posix()}.html":
+            assert f'id="{anchor}"' in shown, anchor
 
 
 @pytest.mark.parametrize(("name", "stub", "solution"), list(each_exercise()))

@@ -7,7 +7,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from dl4cv.book import __main__ as cli
-from dl4cv.book import build, execution, fingerprint, lint, new_chapter, notebooks
+from dl4cv.book import build, execution, fingerprint, lint, new_chapter
 from dl4cv.book.chapters import Chapter, chapters, pages
 
 HEAD = """---
@@ -63,6 +63,9 @@ def book(tmp_path: Path):
         "parts:\n  - caption: A\n    chapters:\n      - file: book/tiny\n"
     )
     (tmp_path / "book/index.md").write_text("# Front\n")
+    (tmp_path / "_config.yml").write_text(
+        "title: A book\nrepository: {url: https://github.com/somebody/a-book, branch: main}\n"
+    )
 
     def write(body: str) -> Chapter:
         source = tmp_path / "book" / "tiny.md"
@@ -134,37 +137,6 @@ def test_claiming_one_name_twice_is_an_error(book, tmp_path):
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(outputs=[output, output])])
     with pytest.raises(ValueError, match="tiny claims twice: tiny/two"):
         build.claims_of(Chapter(tmp_path / "tiny.md"), notebook)
-
-
-def test_siblings_keep_text_alone_and_are_guarded(book, tmp_path):
-    tiny = book(CLAIM + PICTURE + cell("print('hello')") + cell("'a value'"))
-    assert notebooks.problems(tiny) == ["tiny.ipynb is missing; run `make notebooks`"]
-    assert notebooks.write_all(tmp_path) == [tiny.notebook]
-    assert notebooks.write_all(tmp_path) == [], "a second time changes nothing"
-    assert notebooks.problems(tiny) == []
-
-    kinds = {
-        kind
-        for c in nbformat.read(tiny.notebook, as_version=4).cells
-        for out in c.get("outputs", [])
-        for kind in out.get("data", {"stream": 0})
-    }
-    assert kinds == {"text/plain", "stream"}
-
-    found = json.loads(tiny.notebook.read_text("utf-8"))
-    ran = [c for c in found["cells"] if c["cell_type"] == "code"]
-    ran[0]["execution_count"] = None
-    tiny.notebook.write_text(json.dumps(found))
-    assert notebooks.problems(tiny) == ["tiny.ipynb was not executed from top to bottom"]
-
-    book(CLAIM + PICTURE + cell("print('hallo')") + cell("'a value'"))
-    assert notebooks.problems(tiny) == ["tiny.ipynb is stale; run `make notebooks`"]
-
-
-def test_a_sibling_that_compares_nothing_is_a_problem(book, tmp_path):
-    tiny = book(cell("a = 1"))
-    notebooks.write_all(tmp_path)
-    assert notebooks.problems(tiny) == ["tiny.ipynb compares 0 cells; expected 3"]
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def of_chapter(path: Path, root: Path) -> Fingerprint:
         {
             "its cells": storage.sha256(repr(cells).encode()),
             **modules,
-            **_measured_before(path),
+            **_measured_before(package, path),
             "requirements.txt": storage.sha256_of_file(root / "requirements.txt"),
             "Python": ".".join(map(str, sys.version_info[:2])),
             "the budget": str(budgets.current_budget()),
@@ -70,9 +70,9 @@ def of_chapter(path: Path, root: Path) -> Fingerprint:
     )
 
 
-def _measured_before(page: Path) -> dict[str, str]:
+def _measured_before(package: Path, page: Path) -> dict[str, str]:
     """Return the digest of what the page measured over several seeds, if it did."""
-    file = page.with_suffix(".json")
+    file = package / "evidence" / "kept" / f"{page.stem}.json"
     return {file.name: storage.sha256_of_file(file)} if file.exists() else {}
 
 

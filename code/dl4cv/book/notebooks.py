@@ -1,84 +1,123 @@
 """The sibling notebooks: what Binder and Colab open, and what nbval compares a run against.
 
-A sibling holds the chapter's cells and, of its outputs, the text alone. Pictures are made again by
-whoever runs it, and nbval could only compare them byte for byte.
+A sibling holds the chapter as `export` writes it and, of its outputs, the text alone. Pictures are
+made again by whoever runs it, and nbval could only compare them byte for byte.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
-import jupytext
 import nbformat
 
 from dl4cv import storage
+from dl4cv.book import export, references
 from dl4cv.book.chapters import ROOT, Chapter, chapters
 from dl4cv.book.execution import OutputCache, refresh
+from dl4cv.book.references import References
+from dl4cv.evidence.claims import MIME_TYPE
+
+#: What a claim or a recorded number says to the build beside its line of text.
+_FOR_THE_BUILD = {MIME_TYPE, export.GLUE}
 
 
 def write_all(root: Path = ROOT) -> list[Path]:
-    """Write every chapter's sibling from its executed cells; return those that changed."""
+    """Write every chapter's sibling from its executed cells; return those that changed.
+
+    Raises:
+        ExportError: if a page holds what a notebook cannot show.
+    """
     changed = []
     cache = OutputCache(root)
+    known = references.read(root)
     for chapter in chapters(root):
         executed, _ = refresh(chapter, cache, root)
-        text = as_text(sibling(chapter, executed))
-        if not chapter.notebook.exists() or chapter.notebook.read_text("utf-8") != text:
-            storage.write_atomically(chapter.notebook, text.encode())
+        if write(chapter.notebook, executed_as(chapter, executed, known, text_only, root)):
             changed.append(chapter.notebook)
     return changed
 
 
-def sibling(chapter: Chapter, executed: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Return the notebook of ``chapter`` with the text outputs of its executed cells."""
-    notebook = converted(chapter)
-    outputs = iter(cell for cell in executed.cells if cell.cell_type == "code")
-    for number, cell in enumerate(notebook.cells):
-        cell.id = f"cell-{number}"
-        if cell.cell_type == "code":
-            ran = next(outputs)
-            cell.execution_count = ran.execution_count
-            cell.outputs = [text for out in ran.outputs if (text := text_only(out))]
-    return notebook
-
-
-def converted(chapter: Chapter) -> nbformat.NotebookNode:
-    """Return the chapter as jupytext converts it: cells, tags and no outputs."""
-    notebook = jupytext.read(chapter.source)
-    notebook.metadata.pop("jupytext", None)
-    notebook.metadata["language_info"] = {"name": "python"}
+def executed_as(
+    chapter: Chapter,
+    executed: nbformat.NotebookNode,
+    known: References,
+    keep: Callable[[nbformat.NotebookNode], nbformat.NotebookNode | None],
+    root: Path = ROOT,
+) -> nbformat.NotebookNode:
+    """Return the notebook of ``chapter`` with what ``keep`` returns of each executed output."""
+    notebook = export.notebook(chapter, known, export.values(executed), root)
+    install, *code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    install.execution_count = 1
+    ran = [cell for cell in executed.cells if cell.cell_type == "code"]
+    for cell, with_outputs in zip(code, ran, strict=True):
+        cell.execution_count = with_outputs.execution_count + 1
+        cell.outputs = [kept for output in with_outputs.outputs if (kept := keep(output))]
+        for output in cell.outputs:
+            if output.output_type == "execute_result":
+                output.execution_count = cell.execution_count
     return notebook
 
 
 def text_only(output: nbformat.NotebookNode) -> nbformat.NotebookNode | None:
     """Return ``output`` with its plain text alone, or None if it has none."""
-    if output.output_type == "stream":
-        return output
-    data = {kind: text for kind, text in output.data.items() if kind == "text/plain"}
-    if not data:
-        return None
-    return nbformat.NotebookNode(output | {"data": data, "metadata": {}})
+    return _only(output, lambda kind: kind == "text/plain")
 
 
-def problems(chapter: Chapter, least_compared: int = 3) -> list[str]:
-    """Return what is wrong with a sibling: missing, stale, not executed, or comparing nothing."""
+def visible(output: nbformat.NotebookNode) -> nbformat.NotebookNode | None:
+    """Return ``output`` without what is meant for the build, or None if nothing is left."""
+    return _only(output, lambda kind: kind not in _FOR_THE_BUILD)
+
+
+def problems(
+    chapter: Chapter, known: References, root: Path = ROOT, least_compared: int = 3
+) -> list[str]:
+    """Return what is wrong with a sibling: missing, stale, not executed, or comparing nothing.
+
+    Nothing is run to find out. The sibling is made again from the sources with the measured values
+    that it keeps in its metadata, so a figure that another machine measured is no difference.
+    """
+    name = chapter.notebook.name
     if not chapter.notebook.exists():
-        return [f"{chapter.notebook.name} is missing; run `make notebooks`"]
+        return [f"{name} is missing; run `make notebooks`"]
     found = nbformat.read(chapter.notebook, as_version=4)
-    wanted = converted(chapter)
-    key = [(cell.cell_type, cell.source, cell.metadata) for cell in wanted.cells]
-    if [(cell.cell_type, cell.source, cell.metadata) for cell in found.cells] != key:
-        return [f"{chapter.notebook.name} is stale; run `make notebooks`"]
+    try:
+        wanted = export.notebook(
+            chapter, known, found.metadata.get("dl4cv", {}).get("quoted", {}), root
+        )
+    except export.ExportError as error:
+        return [f"{name} is stale; run `make notebooks` ({error})"]
+    if _content(found) != _content(wanted):
+        return [f"{name} is stale; run `make notebooks`"]
     code = [cell for cell in found.cells if cell.cell_type == "code"]
     wrong = []
     if [cell.execution_count for cell in code] != list(range(1, len(code) + 1)):
-        wrong.append(f"{chapter.notebook.name} was not executed from top to bottom")
+        wrong.append(f"{name} was not executed from top to bottom")
     compared = sum(bool(cell.outputs) for cell in code)
     if compared < least_compared:
-        wrong.append(
-            f"{chapter.notebook.name} compares {compared} cells; expected {least_compared}"
-        )
+        wrong.append(f"{name} compares {compared} cells; expected {least_compared}")
     return wrong
 
 
-def as_text(notebook: nbformat.NotebookNode) -> str:
-    """Return the notebook as the text of its file."""
-    return nbformat.v4.writes(notebook) + "\n"
+def write(path: Path, notebook: nbformat.NotebookNode) -> bool:
+    """Write a notebook unless the file holds it already; return whether it was written."""
+    text = (nbformat.v4.writes(notebook) + "\n").encode()
+    if path.exists() and path.read_bytes() == text:
+        return False
+    storage.write_atomically(path, text)
+    return True
+
+
+def _content(notebook: nbformat.NotebookNode) -> tuple:
+    cells = [(cell.cell_type, cell.source, cell.metadata) for cell in notebook.cells]
+    return notebook.metadata, cells
+
+
+def _only(
+    output: nbformat.NotebookNode, wanted: Callable[[str], bool]
+) -> nbformat.NotebookNode | None:
+    if output.output_type == "stream":
+        return output
+    data = {kind: content for kind, content in output.data.items() if wanted(kind)}
+    if not data:
+        return None
+    metadata = {kind: how for kind, how in output.metadata.items() if kind in data}
+    return nbformat.NotebookNode(output | {"data": data, "metadata": metadata})

@@ -5,7 +5,7 @@ from typing import Any
 from sphinx.application import Sphinx
 from sphinx_exercise.nodes import solution_node
 
-from dl4cv.book import ledger
+from dl4cv.book import downloads, ledger
 from dl4cv.book.site import addresses, directives, formulas, outdated, postprocess, search, theme
 
 
@@ -39,5 +39,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("build-finished", addresses.write_sitemap)
     # After the theme wrote its own colors of code.
     app.connect("build-finished", theme.trim_theme, priority=900)
+    app.connect("build-finished", downloads.write_notebooks)
     app.connect("build-finished", lambda *_: formulas.close())
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": False}

@@ -1,0 +1,46 @@
+"""The notebooks behind the pages' download buttons: each chapter as it was run, pictures included.
+
+The theme copies a notebook without outputs to the place that its button points at; this writes the
+executed one over it.
+"""
+
+from pathlib import Path
+
+from myst_nb.core.read import is_myst_markdown_notebook
+from sphinx.application import Sphinx
+from sphinx.util import logging
+
+from dl4cv.book import notebooks, references
+from dl4cv.book.chapters import Chapter
+from dl4cv.book.execution import OutputCache
+
+logger = logging.getLogger(__name__)
+
+
+def write_notebooks(app: Sphinx, error: Exception | None) -> None:
+    """Write every executed chapter below ``_sources`` of the built site; Sphinx calls this."""
+    if error is not None or app.builder.format != "html":
+        return
+    root = Path(app.srcdir)
+    cache = OutputCache(root)
+    sources = [Path(app.env.doc2path(page)) for page in sorted(app.env.found_docs)]
+    read = [Chapter(path) for path in sources if is_myst_markdown_notebook(path.read_text("utf-8"))]
+    executed = [(chapter, found[0]) for chapter in read if (found := cache.get(chapter))]
+    if not executed:
+        return
+    known = references.read(root)
+    sizes: dict[int, str] = {}
+    for chapter, notebook in executed:
+        target = Path(app.outdir, "_sources", chapter.notebook.relative_to(root))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        notebooks.write(
+            target, notebooks.executed_as(chapter, notebook, known, notebooks.visible, root)
+        )
+        sizes[target.stat().st_size] = target.name
+    largest = max(sizes)
+    logger.info(
+        "%d notebooks to download; the largest, %s, has %.1f MB",
+        len(executed),
+        sizes[largest],
+        largest / 1e6,
+    )
