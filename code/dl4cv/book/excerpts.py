@@ -1,8 +1,14 @@
 """Excerpts: a function or class of the package as a chapter shows it."""
 
 import ast
+import subprocess
+import sys
 import textwrap
+from functools import cache
 from pathlib import Path
+
+#: The longest line that a page's code box shows without a scroll bar.
+WIDTH = 88
 
 _DOCUMENTED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
@@ -11,7 +17,7 @@ def excerpt(path: str | Path, pyobject: str) -> str:
     """Return the source of one object: its body, and of each docstring the summary alone.
 
     The chapter's prose explains the arguments; the file itself keeps the whole docstrings.
-    A method comes without the indentation of its class.
+    A method comes without the indentation of its class. Code is wrapped at ``WIDTH`` characters.
 
     Args:
         path: a file of Python.
@@ -35,7 +41,17 @@ def excerpt(path: str | Path, pyobject: str) -> str:
     removed = len(source.splitlines()) - len(lines)
     first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
     assert node.end_lineno is not None
-    return textwrap.dedent("\n".join(lines[first - 1 : node.end_lineno - removed])) + "\n"
+    return _wrapped(textwrap.dedent("\n".join(lines[first - 1 : node.end_lineno - removed])))
+
+
+@cache
+def _wrapped(source: str) -> str:
+    """Return ``source`` as ruff lays it out in lines of ``WIDTH``."""
+    ruff = Path(sys.executable).with_name("ruff")
+    command = [ruff, "format", "--isolated", "--line-length", str(WIDTH), "-"]
+    return subprocess.run(
+        command, input=source, capture_output=True, check=True, encoding="utf-8"
+    ).stdout
 
 
 def _find(

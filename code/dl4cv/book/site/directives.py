@@ -7,6 +7,7 @@ from sphinx.writers.html5 import HTML5Translator
 
 from dl4cv.book.excerpts import excerpt
 from dl4cv.data import registry
+from dl4cv.fetch.published import Folder, Published
 from dl4cv.pretrained import registry as networks
 
 
@@ -33,14 +34,14 @@ class PackageSource(SphinxDirective):
 class _Registered(SphinxDirective):
     """What a registry knows of each of its entries: a field list under the entry's name."""
 
-    def described(self, item: registry.Published, more: dict[str, str]) -> list[nodes.Node]:
+    def described(self, item: Published, more: dict[str, str]) -> list[nodes.Node]:
         """Return the name of ``item`` and its fields, ``more`` among them."""
-        remote = [s for s in item.sources if not isinstance(s, registry.Folder)]
+        remote = [s for s in item.sources if not isinstance(s, Folder)]
         fields = {
             "What": nodes.Text(item.about),
             "By": nodes.Text(item.credit),
             "Licence": nodes.reference(
-                "", item.licence.name, refuri=item.licence.url, internal=False
+                "", item.license.name, refuri=item.license.url, internal=False
             ),
             "Home": nodes.reference("", item.homepage, refuri=item.homepage, internal=False),
             **{name: nodes.Text(text) for name, text in more.items()},
