@@ -98,6 +98,7 @@ def without_unix():
     runtime.peak_mib = lambda device: 0.0
     tiny.train()
 
+torch.optim.Adam([torch.zeros(1, requires_grad=True)])  # imports much, now once for all forks
 with socket.create_server(("127.0.0.1", 0)) as server:
     port = server.getsockname()[1]
 meeting = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
