@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from dl4cv.data import pictures
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -71,12 +71,17 @@ def test_a_turned_photograph_is_turned_back(tmp_path, orientation):
     assert torch.equal(pictures.read(path), pictures.from_pillow(upright))
 
 
-@given(rubbish=st.binary(max_size=60), orientation=st.sampled_from([None, 1, 6, 9]))
-def test_rubbish_in_the_exif_block_is_ignored(tmp_path_factory, rubbish, orientation):
+@given(
+    rubbish=st.binary(max_size=60),
+    orientation=st.sampled_from([None, 1, 6, 9]),
+    whole=st.integers(6, 40),
+)
+@example(rubbish=b"no TIFF header", orientation=None, whole=6)
+def test_rubbish_in_the_exif_block_is_ignored(tmp_path_factory, rubbish, orientation, whole):
     exif = Image.Exif()
     if orientation is not None:
         exif[0x0112] = orientation
-    block = exif.tobytes()[: -len(rubbish) or None] + rubbish
+    block = exif.tobytes()[:whole] + rubbish  # its first six bytes are b"Exif", 0, 0
     image = Image.new("RGB", (5, 3), RED)
     path = saved(tmp_path_factory.mktemp("exif"), image, "a.jpg", exif=block)
     found = pictures.read(path)

@@ -80,5 +80,5 @@ def load(name: str) -> Tensor:
     path = _FOLDER / f"{name}.jpg"
     found, wanted = storage.sha256_of_file(path), PAINTINGS[name].sha256
     if found != wanted:
-        raise ValueError(f"{path} has SHA-256 {found}, expected {wanted}: install the package again")
+        raise ValueError(f"{path} has SHA-256 {found}, expected {wanted}: install it again")
     return pictures.read(path)
