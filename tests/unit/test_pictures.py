@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from dl4cv.data import pictures
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -71,14 +71,21 @@ def test_a_turned_photograph_is_turned_back(tmp_path, orientation):
     assert torch.equal(pictures.read(path), pictures.from_pillow(upright))
 
 
-@given(rubbish=st.binary(max_size=60), orientation=st.sampled_from([None, 1, 6, 9]))
-def test_rubbish_in_the_exif_block_is_ignored(tmp_path_factory, rubbish, orientation):
+@given(
+    rubbish=st.binary(max_size=60),
+    orientation=st.sampled_from([None, 1, 6, 9]),
+    whole=st.integers(6, 40),
+)
+@example(rubbish=b"no TIFF header", orientation=None, whole=6)
+def test_rubbish_in_the_exif_block_is_ignored(tmp_path_factory, rubbish, orientation, whole):
     exif = Image.Exif()
     if orientation is not None:
         exif[0x0112] = orientation
-    block = exif.tobytes()[: -len(rubbish) or None] + rubbish
+    block = exif.tobytes()[:whole] + rubbish  # its first six bytes are b"Exif", 0, 0
     image = Image.new("RGB", (5, 3), RED)
-    path = saved(tmp_path_factory.mktemp("exif"), image, "a.jpg", exif=block)
+    folder = tmp_path_factory.mktemp("exif")
+    # Without a resolution, Pillow itself would try the block, and forget it.
+    path = saved(folder, image, "a.jpg", exif=block, dpi=(72, 72))
     found = pictures.read(path)
     assert found.shape in {(3, 3, 5), (3, 5, 3)}
     torch.testing.assert_close(found.amax((1, 2)), torch.tensor([1.0, 0, 0]), atol=0.02, rtol=0)
