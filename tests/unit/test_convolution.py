@@ -4,6 +4,7 @@ import pytest
 import torch
 from dl4cv import layers
 from dl4cv.layers import convolution, windows
+from dl4cv.layers.receptive_field import ReceptiveField, receptive_fields
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -79,6 +80,13 @@ def test_an_empty_batch_stays_empty():
         y = layer(torch.zeros(0, 2, 4, 5))
         assert y.shape == shape
         assert layer.backward(y).shape == (0, 2, 4, 5)
+
+
+def test_a_receptive_field_is_counted_down_the_rows():
+    reach = receptive_fields(
+        [layers.Conv2d(1, 1, (3, 5), (2, 1)), layers.MaxPool2d((2, 4), (3, 1))]
+    )
+    assert reach == [ReceptiveField("Conv2d", 3, 2), ReceptiveField("MaxPool2d", 5, 6)]
 
 
 def test_im2col_equals_torchs_unfold():

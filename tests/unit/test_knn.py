@@ -172,6 +172,16 @@ def test_neighbors_are_exact_at_any_scale(search, scale):
 
 
 @pytest.mark.parametrize("search", SEARCHES)
+def test_neighbors_of_large_integers_are_exact(search):
+    generator = torch.Generator().manual_seed(0)
+    train = (
+        torch.randint(9, (150, 12), generator=generator) + 10**9 * (torch.arange(150) % 2)[:, None]
+    )
+    _, indices = search(3).fit(train, torch.arange(150)).neighbors(train[:20])
+    assert torch.equal(indices, exactly(train, train[:20], 3)[1])
+
+
+@pytest.mark.parametrize("search", SEARCHES)
 def test_no_queries_have_no_neighbors(search):
     model = search(2).fit(points(150), torch.arange(150))
     distances, indices = model.neighbors(points(0))

@@ -68,6 +68,11 @@ def test_dropout_in_eval_does_nothing():
     assert torch.equal(layer.backward(x), x)
 
 
+def test_dropout_of_probability_zero_does_nothing():
+    layer, x = layers.Dropout(0.0), numbers(3, 4)
+    assert torch.equal(layer(x), x)
+
+
 def net() -> layers.Sequential:
     return mlp([6, 5, 4, 3], activation=layers.Tanh, dtype=DOUBLE)
 

@@ -189,9 +189,7 @@ class KNearestNeighbors:
 
     def _prepare(self, some: torch.Tensor) -> None:
         """Choose the centre and the precision of the rough distances, from some of the images."""
-        kind = self.images.dtype
-        exact = kind == torch.float32 or kind.itemsize <= 2  # float32 holds each of its values
-        self.precision = torch.float32 if exact else torch.float64
+        self.precision = torch.promote_types(self.images.dtype, torch.float32)
         self.center = some.mean(0)
 
     def _search(self, queries: torch.Tensor, table: torch.Tensor) -> Neighbors:
