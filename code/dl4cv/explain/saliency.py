@@ -267,6 +267,5 @@ def _graph(root: Any) -> Iterator[Any]:
 def _cuts_at_zero(node: Any) -> bool:
     """Whether a node of the backward pass belongs to a ReLU, by whatever name it was called."""
     lower = [getattr(node, f"_saved_{name}", None) for name in ("min", "min_val", "threshold")]
-    return node.name() == "ReluBackward0" or any(
-        v == 0 for v in lower if isinstance(v, int | float)
-    )
+    cuts = any(v == 0 for v in lower if isinstance(v, int | float))
+    return cuts or node.name() == "ReluBackward0"

@@ -65,6 +65,7 @@ def heat_map(
     rows: Sequence[object] = (),
     columns: Sequence[object] = (),
     size: float = 9,
+    cmap: str = "viridis",
     **keywords,
 ) -> None:
     """Draw a table as colours with its numbers on them, black on light cells and white on dark.
@@ -76,7 +77,8 @@ def heat_map(
         rows: names of the rows.
         columns: names of the columns.
         size: of the numbers, in points.
-        **keywords: passed to ``imshow``, such as ``cmap``, ``vmin``, ``vmax`` and ``aspect``.
+        cmap: the colour map.
+        **keywords: passed to ``imshow``, such as ``vmin``, ``vmax`` and ``aspect``.
 
     Raises:
         ValueError: if ``table`` is no table of finite numbers.
@@ -84,7 +86,7 @@ def heat_map(
     table = torch.as_tensor(table).detach().cpu()
     if table.ndim != 2 or not table.numel() or not table.isfinite().all():
         raise ValueError(f"table has shape {tuple(table.shape)}; expected (R, C), finite numbers")
-    picture = ax.imshow(table.numpy(), **({"cmap": "viridis"} | keywords))
+    picture = ax.imshow(table.numpy(), cmap=cmap, **keywords)
     for y, line in enumerate(table.tolist()):
         for x, value in enumerate(line):
             red, green, blue, _ = picture.to_rgba(value)
