@@ -34,7 +34,8 @@ PROVIDERS: dict[str, list[str]] = defaultdict(list, metadata.packages_distributi
 
 
 def declared(*groups: list[str]) -> set[str]:
-    return {re.sub(r"[-_.]+", "-", name).lower() for group in groups for name in group}
+    names = (re.split(r"[ ;<>=]", entry)[0] for group in groups for entry in group)
+    return {re.sub(r"[-_.]+", "-", name).lower() for name in names}
 
 
 def is_declared(module: str, names: set[str]) -> bool:
