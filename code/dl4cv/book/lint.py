@@ -3,18 +3,25 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import accumulate, product
 from pathlib import Path
 
 import nbformat
 
-from dl4cv.book import repeats
+from dl4cv.book import excerpts, repeats
 from dl4cv.book.chapters import ROOT, Chapter, chapters
 
 LONGEST_CELL = 30
+
+#: The longest line of code that a page shows without a scroll bar.
+LONGEST_LINE = excerpts.WIDTH
+
+#: A call that lets the prose quote a number, and the number's name.
+NAMED = re.compile(r"\b(?:claim|record|compare)\(\s*f?[\"']([^\"']+)[\"']")
 HIDDEN = {"hide-input", "remove-input", "hide-cell", "remove-cell"}
 
 #: Calls whose cell ends in a picture.
-DRAWS = re.compile(r"plotting\.(figure|show_images|image_grid|animate)\(")
+DRAWS = re.compile(r"plotting\.(figure|show_images|image_grid|animate|bars|image_row)\(")
 LABEL = re.compile(r"^\(([^)\s]+)\)=$|^:(?:label|name): *(\S+)$", re.MULTILINE)
 QUOTED = re.compile(r"\{glue:text\}`([^`]+)`")
 
@@ -63,7 +70,7 @@ def lint(chapter: Chapter) -> list[Finding]:
         if cell.cell_type == "code":
             for rule, message in _code_problems(cell, chapter.name):
                 complain(number, rule, message)
-            claimed |= set(re.findall(r"(?:claim|record)\(\s*f?[\"']([^\"']+)[\"']", cell.source))
+            claimed |= set(NAMED.findall(cell.source))
         else:
             for typed in TYPED_RESULT.findall(CODE_OR_MATH.sub("", cell.source)):
                 complain(
@@ -88,8 +95,11 @@ def _code_problems(cell: nbformat.NotebookNode, chapter: str) -> Iterator[tuple[
     length = len([line for line in cell.source.splitlines() if line.strip()])
     if length > LONGEST_CELL and not tags & HIDDEN:
         yield "cell-length", f"{length} lines; expected at most {LONGEST_CELL}"
-    for name in re.findall(r"(?:claim|record)\(\s*f?[\"']([^\"']+)[\"']", cell.source):
-        if not name.startswith(f"{chapter}/"):
+    for line in cell.source.splitlines():
+        if len(line) > LONGEST_LINE:
+            yield "line-length", f"{len(line)} characters; expected at most {LONGEST_LINE}: {line}"
+    for name in NAMED.findall(cell.source):
+        if name != chapter and not name.startswith((f"{chapter}/", "{")):
             yield "claim-name", f"claim {name!r} does not begin with {chapter}/"
     if DRAWS.search(cell.source):
         render = cell.metadata.get("mystnb", {})
@@ -109,12 +119,13 @@ def _figure_names(cell: nbformat.NotebookNode) -> list[str]:
 
 
 def _unknown_quotes(chapter: Chapter, claimed: set[str]) -> Iterator[Finding]:
-    # A name that a loop builds (an f-string with braces) matches what it can expand to.
+    # A name that a loop builds (an f-string with braces) matches what it can expand to. Below a
+    # name stand its spread, its standard error, or the entries of a mapping that was recorded.
     patterns = [re.sub(r"\\\{[^}]*\\\}", ".+", re.escape(name)) for name in claimed]
     for number, line in enumerate(chapter.source.read_text("utf-8").splitlines(), start=1):
         for name in QUOTED.findall(line):
-            given = (name, name.removesuffix("/spread"))
-            if not any(re.fullmatch(pattern, one) for pattern in patterns for one in given):
+            given = accumulate(name.split("/"), "{}/{}".format)
+            if not any(re.fullmatch(*pair) for pair in product(patterns, given)):
                 yield Finding(
                     chapter.source, number, "quote", f"{name!r} is quoted but never claimed"
                 )
