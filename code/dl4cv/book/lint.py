@@ -27,7 +27,8 @@ QUOTED = re.compile(r"\{glue:text\}`([^`]+)`")
 
 #: A number that only a run can know: a percentage, a duration, "accuracy of 0.93".
 TYPED_RESULT = re.compile(
-    r"\b\d+(?:\.\d+)? ?(?:%|per ?cent|percentage points|seconds|ms\b|s\b|times (?:as|faster))"
+    r"\b\d+(?:\.\d+)? ?(?:%(?! (?:confidence )?interval)|per ?cent"
+    r"|percentage points|seconds|ms\b|s\b|times (?:as|faster))"
     r"|\b(?:accuracy|error|loss)(?: \w+){0,2} (?:of|is|was|at|to) \d+\.\d+"
 )
 CODE = re.compile(r"```.*?```|\$\$.*?\$\$|`[^`]*`", re.DOTALL)
