@@ -6,7 +6,7 @@ import pytest
 import torch
 from dl4cv import exercises
 from dl4cv.models import diffusion, unet
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch.distributions import Normal, kl_divergence
 
@@ -505,10 +505,17 @@ LEVELS = st.floats(1e-3, 0.999)
 
 
 @settings(max_examples=40)
-@given(dtype=st.sampled_from(DTYPES), a=LEVELS, b=LEVELS, count=st.integers(0, 3), data=st.data())
-def test_every_function_agrees_with_float64_in_every_precision(dtype, a, b, count, data):
+@given(
+    dtype=st.sampled_from(DTYPES),
+    a=LEVELS,
+    b=LEVELS,
+    count=st.integers(0, 3),
+    shape=st.sampled_from([(1, 4, 4), (3, 2, 5), (7,)]),
+)
+@example(dtype=torch.bfloat16, a=0.9985, b=0.999, count=2, shape=(1, 4, 4))
+def test_every_function_agrees_with_float64_in_every_precision(dtype, a, b, count, shape):
     a_t, a_s = sorted((a, b))
-    shape = (count, *data.draw(st.sampled_from([(1, 4, 4), (3, 2, 5), (7,)])))
+    shape = (count, *shape)
     x0, eps, z = (normal(*shape, seed=s).clamp(-3, 3).to(dtype) for s in range(3))
     x_t = diffusion.q_sample(x0, eps, a_t)
 
@@ -516,10 +523,11 @@ def test_every_function_agrees_with_float64_in_every_precision(dtype, a, b, coun
         got = function(*inputs, **keywords)
         exact = function(*(i.double() if torch.is_tensor(i) else i for i in inputs), **keywords)
         assert got.dtype == dtype
-        size = exact.abs().max().item() if count else 1
-        torch.testing.assert_close(
-            got.double(), exact, rtol=0, atol=8 * torch.finfo(dtype).eps * max(size, 1)
-        )
+        size = max(exact.abs().max().item(), 1) if count else 1
+        # The result is rounded to its type; before that, dividing by √ᾱ enlarges small errors.
+        rounding = 8 * torch.finfo(dtype).eps
+        inner = 300 * torch.finfo(torch.promote_types(dtype, torch.float32)).eps
+        torch.testing.assert_close(got.double(), exact, rtol=0, atol=(rounding + inner) * size)
 
     agree(diffusion.q_sample, x0, eps, a_t)
     agree(diffusion.predict_x0, x_t, eps, a_t)
@@ -539,15 +547,15 @@ def test_sampling_is_right_in_every_precision(dtype, schedule, eta):
     alpha_bar, noise = schedule(1000), normal(9, 1)
 
     def draw(dtype):
-        net = gaussian_noise(alpha_bar)
+        exact = gaussian_noise(alpha_bar)
+
+        def net(x, time, labels):
+            assert x.dtype == dtype
+            assert time.dtype == torch.promote_types(dtype, torch.float32)
+            return exact(x.double(), time, labels).to(dtype)
+
         return diffusion.sample(
-            lambda x, time, labels: net(x.double(), time, labels).to(dtype),
-            noise.to(dtype),
-            alpha_bar,
-            steps=50,
-            eta=eta,
-            clip=None,
-            generator=rng(),
+            net, noise.to(dtype), alpha_bar, steps=50, eta=eta, clip=None, generator=rng()
         )
 
     assert draw(dtype).dtype == dtype
