@@ -11,15 +11,13 @@ import nbformat
 
 from dl4cv import storage
 from dl4cv.book.chapters import ROOT, Chapter, chapters
-from dl4cv.book.execution import OutputCache, refresh
+from dl4cv.book.outputs import OutputCache, refresh
 
 
 def write_all(root: Path = ROOT) -> list[Path]:
     """Write every chapter's sibling from its executed cells; return those that changed."""
     changed = []
-    cache = OutputCache(root)
-    for chapter in chapters(root):
-        executed, _ = refresh(chapter, cache, root)
+    for chapter, (executed, _) in refresh(chapters(root), OutputCache(root), root).items():
         text = as_text(sibling(chapter, executed))
         if not chapter.notebook.exists() or chapter.notebook.read_text("utf-8") != text:
             storage.write_atomically(chapter.notebook, text.encode())
