@@ -8,18 +8,22 @@ STAMP  := $(VENV)/.installed
 # As many tests at a time as there are cores; those of one file or notebook stay together.
 PARALLEL := -n auto --dist loadscope
 
-# A thread that waits for its sibling spins; where another program holds a core, it would spin for
-# most of the time. Two thousand turns are enough where the cores are ours, and end soon elsewhere.
-export GOMP_SPINCOUNT ?= 2000
+# One thread a process: a result does not depend on how many cores there are. Chapters run side by
+# side instead; JOBS says how many.
+export OMP_NUM_THREADS ?= 1
 
-# glibc gives large blocks back to the system and gets them anew, page by page, at every step of a
-# training. Told to keep them, convolutions train up to a fifth faster.
-export MALLOC_MMAP_MAX_ ?= 0
-export MALLOC_TRIM_THRESHOLD_ ?= 8000000000
+# Paths and texts are UTF-8, whatever LC_ALL says.
+export PYTHONUTF8 ?= 1
+
+# glibc gives blocks back to the system and gets them again, page by page, at every step of a
+# training. Kept, they let convolutions train up to a fifth faster. Blocks of 256 MiB and more, and
+# free memory beyond as much, go back at once: a chapter has to fit into 1,500 MiB.
+export MALLOC_MMAP_THRESHOLD_ ?= 268435456
+export MALLOC_TRIM_THRESHOLD_ ?= 268435456
 export MALLOC_TOP_PAD_ ?= 67108864
 
 .DEFAULT_GOAL := help
-.PHONY: help book test data notebooks repeat smoke serve lint format sabotage browser new-chapter pins clean
+.PHONY: help book chapter test data notebooks repeat smoke serve lint format sabotage browser new-chapter pins clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,8 +37,11 @@ $(STAMP): requirements.txt pyproject.toml
 	@$(PY) -m pip check
 	@touch $@
 
-book: data ## install, fetch the data, run the chapters, write _build/html
+book: data ## install, fetch the data, run the chapters (JOBS=2 at a time), write _build/html
 	@$(PY) -m dl4cv.book build
+
+chapter: data ## run one chapter and write its page: make chapter NAME=gans
+	@$(PY) -m dl4cv.book chapter "$(NAME)"
 
 test: book lint browser ## prove it: lint, unit tests, every chapter's outputs, every page
 	$(PY) -m pytest $(PARALLEL) tests/unit --cov --cov-report=term
@@ -49,7 +56,7 @@ notebooks: $(STAMP) ## write the sibling notebook of every chapter
 	@$(PY) -m dl4cv.book notebooks
 
 repeat: data ## measure a chapter's recipe with three seeds: make repeat CHAPTER=gans
-	@$(PY) -m dl4cv.book repeat $(CHAPTER)
+	@$(PY) -m dl4cv.book repeat "$(CHAPTER)"
 
 smoke: data ## run every chapter in seconds, to see that it runs
 	@$(PY) -m dl4cv.book smoke

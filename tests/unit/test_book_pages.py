@@ -4,10 +4,14 @@ import io
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
+import nbformat
 import pytest
-from dl4cv.book import ledger
-from dl4cv.book.site import addresses, formulas, pictures, postprocess, search, theme
+from dl4cv.book import ledger, outputs
+from dl4cv.book.chapters import Chapter
+from dl4cv.book.execution import Execution
+from dl4cv.book.site import addresses, formulas, outdated, pictures, postprocess, search, theme
 from dl4cv.data import registry
 from dl4cv.pretrained import registry as networks
 from PIL import Image
@@ -78,14 +82,24 @@ CLAIM = {
     "budget": "book",
     "trained_now": False,
 }
+SPLIT = {"training": 40.5, "evaluation": 3.25, "drawing": 7.75, "import": 2.0, "other": 6.5}
 REPORT = {
     "date": "1 January 2027",
     "machine": {"cores": 2},
     "versions": {"torch": "2.14.1"},
     "chapters": {
-        "chapter": {"seconds": 1.5, "cells": 3, "state": "cached", "peak_mib": 812.0},
-        "other": {},
+        "other": {"seconds": 1.5, "cells": 3, "state": "cached", "peak_mib": 812.0, "split": {}},
+        "chapter": {
+            "seconds": 60.0,
+            "cells": 9,
+            "state": "executed",
+            "peak_mib": 1499.0,
+            "split": SPLIT,
+        },
     },
+    "dearest_cells": [
+        {"chapter": "chapter", "cell": 7, "line": "history = train(net)", "seconds": 38.5}
+    ],
 }
 
 
@@ -118,7 +132,6 @@ def build(
         "```{build-report}\n```\n\n```{datasets}\n```\n\n```{networks}\n```\n"
     )
     (folder / "chapter.md").write_text(chapter)
-    (folder / "_toc.yml").write_text("chapters:\n  - file: other\n  - file: chapter\n")
     (folder / "moving.gif").write_bytes(gif())
     (folder / "source.py").write_text(SOURCE)
     references = folder / "book" / "references"
@@ -212,8 +225,33 @@ def test_the_ledger_tells_value_spread_band_verdict_and_cost(book):
 
 def test_the_report_tells_machine_versions_and_chapters(book):
     page = (book[0] / "index.html").read_text("utf-8")
-    for text in ("1 January 2027", "Cores", "torch 2.14.1", "cached", "812 MiB", "1.5"):
+    for text in (
+        "1 January 2027",
+        "Cores",
+        "torch 2.14.1",
+        "cached",
+        "812 MiB",
+        "1,499 MiB",
+        "1.5",
+    ):
         assert text in page, text
+
+
+def test_the_report_splits_seconds_and_names_the_dearest_cells(book):
+    page = (book[0] / "index.html").read_text("utf-8")
+    tables = [
+        [re.findall(r"<p>(.*?)</p>", row) for row in re.findall(r"<tr.*?</tr>", table, re.DOTALL)]
+        for table in re.findall(r"<table.*?</table>", page, re.DOTALL)
+    ]
+    plain = [[[re.sub("<.*?>", "", cell) for cell in row] for row in table] for table in tables]
+    (chapters,) = [table for table in plain if table[0][0] == "Chapter" and "Training" in table[0]]
+    assert chapters[0][3:] == [
+        *("Seconds", "Training", "Evaluation", "Drawing", "Import", "Other"),
+        "Peak memory",
+    ]
+    assert [row[0] for row in chapters[1:]] == ["other", "chapter"], "as the build lists them"
+    assert chapters[2][3:] == ["60.0", "40.5", "3.2", "7.8", "2.0", "6.5", "1,499 MiB"]
+    assert ["chapter", "7", "history = train(net)", "38.5"] in [row for t in plain for row in t]
 
 
 def test_the_ledger_waits_for_the_first_build(tmp_path: Path):
@@ -248,6 +286,28 @@ def test_a_new_title_reaches_every_page(tmp_path: Path):
     out, _ = build(tmp_path, CHAPTER.replace("# A chapter", "# Renamed"), afresh=False)
     assert "Renamed" in (out / "search.html").read_text("utf-8")
     assert "Renamed" in (out / "other.html").read_text("utf-8")
+
+
+def test_a_page_is_read_again_when_its_chapter_ran_again(tmp_path: Path):
+    environment = SimpleNamespace(path2doc=lambda source: Path(source).stem)
+    app = SimpleNamespace(srcdir=str(tmp_path))
+    chapters = [Chapter(tmp_path / f"{name}.md") for name in ("one", "two")]
+
+    def ran(chapter: Chapter) -> None:
+        cell = nbformat.v4.new_code_cell(chapter.name, execution_count=1)
+        notebook = nbformat.v4.new_notebook(cells=[cell])
+        outputs.OutputCache(tmp_path).put(chapter, Execution(notebook), {})
+
+    def outdated_pages() -> list[str]:
+        return outdated.pages_that_ran_again(app, environment, set(), set(), set())
+
+    assert outdated_pages() == []
+    for chapter in chapters:
+        ran(chapter)
+    assert outdated_pages() == ["one", "two"]
+    assert outdated_pages() == []
+    ran(chapters[0])
+    assert outdated_pages() == ["one"]
 
 
 def test_a_bibliography_file_that_came_later_is_found(tmp_path: Path):

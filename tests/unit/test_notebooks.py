@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import nbformat
 import pytest
-from dl4cv.book import build, downloads, execution, notebooks, references
+from dl4cv.book import build, downloads, notebooks, outputs, references
 from dl4cv.book.chapters import Chapter
 
 HEAD = """---
@@ -164,7 +164,7 @@ def test_a_sibling_that_compares_too_little_is_a_problem(tiny):
 
 def test_a_download_keeps_pictures_and_leaves_out_what_is_for_the_build(root):
     chapter = Chapter(root / "book/tiny.md")
-    found = execution.OutputCache(root).get(chapter)
+    found = outputs.OutputCache(root).get(chapter)
     assert found
     known = references.read(root)
     made = notebooks.executed_as(chapter, found[0], known, notebooks.visible, root)

@@ -13,6 +13,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m dl4cv.book", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("build", help="run what changed and write _build/html")
+    chapter = commands.add_parser("chapter", help="run one chapter and write its page")
+    chapter.add_argument("name", help="the chapter's short name, such as gans")
     commands.add_parser("smoke", help="run every chapter at the smoke budget, and keep nothing")
     commands.add_parser("notebooks", help="write the sibling notebook of every chapter")
     commands.add_parser("lint", help="check the chapters' form")
@@ -26,6 +28,8 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         if given.command == "build":
             build.build(ROOT)
+        elif given.command == "chapter":
+            build.build_chapter(_chapter(given.name), ROOT)
         elif given.command == "smoke":
             build.smoke(ROOT)
         elif given.command == "notebooks":

@@ -1,7 +1,6 @@
 """Build the book: run the chapters that changed, gather their claims, and let Sphinx write it.
 
-A page is run again exactly when its fingerprint changed. One chapter runs at a time: two trainings
-at once gain nothing on two cores.
+A page is run again exactly when its fingerprint changed. Chapters run side by side.
 """
 
 import json
@@ -10,17 +9,21 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
 import nbformat
+import yaml
 
 from dl4cv import budgets, storage
+from dl4cv.book import costs
 from dl4cv.book.chapters import ROOT, Chapter, chapters
-from dl4cv.book.execution import ChapterReport, OutputCache, execute, outputs, refresh
+from dl4cv.book.execution import execute_all, outputs
 from dl4cv.book.machine import machine
+from dl4cv.book.outputs import ChapterReport, OutputCache, dearest_first, refresh
 from dl4cv.evidence.claims import MIME_TYPE
 
 VERSIONS = ("torch", "torchvision", "numpy", "matplotlib", "jupyter-book", "sphinx")
@@ -32,32 +35,36 @@ def build(root: Path = ROOT) -> None:
     Raises:
         ChapterError: if a cell fails.
         SystemExit: if Sphinx finds anything to warn of.
-        ValueError: if ``DL4CV_BUDGET`` names no budget.
+        ValueError: if ``DL4CV_BUDGET`` names no budget, or ``JOBS`` is no number of jobs.
     """
     began = time.perf_counter()
     budget = budgets.current_budget()
     folder = root / "_build"
-    cache = OutputCache(root)
-    reports: dict[str, ChapterReport] = {}
-    claims: list[dict] = []
-    for chapter in chapters(root):
-        notebook, report = refresh(chapter, cache, root)
-        reports[chapter.name] = report
-        claims += claims_of(chapter, notebook)
+    done = refresh(chapters(root), OutputCache(root), root)
+    reports = {chapter.name: report for chapter, (_, report) in done.items()}
+    claims = [
+        claim for chapter, (notebook, _) in done.items() for claim in claims_of(chapter, notebook)
+    ]
     _write_json(folder / "claims.json", claims)
     executed = time.perf_counter() - began
-    _write_json(
-        folder / "build-report.json",
-        {
-            "date": datetime.now(UTC).isoformat(timespec="seconds"),
-            "machine": machine(),
-            "versions": {name: version(name) for name in VERSIONS},
-            "budget": budget,
-            "chapters": {name: asdict(report) for name, report in reports.items()},
-        },
-    )
+    _write_report(folder / "build-report.json", reports, budget)
     _sphinx(root)
     _summary(reports, claims, executed, time.perf_counter() - began, folder / "html" / "index.html")
+
+
+def build_chapter(chapter: Chapter, root: Path = ROOT) -> None:
+    """Run one chapter if it changed and write its page; other chapters stay as they last ran.
+
+    Raises:
+        ChapterError: if a cell fails.
+        SystemExit: if Sphinx stops; its warnings are shown alone.
+        ValueError: if ``DL4CV_BUDGET`` names no budget, or ``JOBS`` is no number of jobs.
+    """
+    cache = OutputCache(root)
+    refresh([chapter], cache, root)
+    _sphinx(root, without=[other for other in chapters(root) if not cache.get(other)], strict=False)
+    page = root / "_build" / "html" / chapter.source.relative_to(root).with_suffix(".html")
+    print(f"\nThe chapter is at {page.as_uri()}")
 
 
 def smoke(root: Path = ROOT) -> None:
@@ -66,10 +73,12 @@ def smoke(root: Path = ROOT) -> None:
     Raises:
         ChapterError: if a cell fails.
     """
-    environment = os.environ | {"DL4CV_BUDGET": budgets.Budget.SMOKE}
-    for chapter in chapters(root):
-        made = execute(chapter, lambda done, total: None, environment)
-        print(f"{chapter.name:<20}runs, {made.seconds:5.1f} s", flush=True)
+    order = dearest_first(chapters(root), OutputCache(root))
+    execute_all(
+        {chapter: f"{chapter.name}: running" for chapter in order},
+        lambda chapter, made: None,
+        os.environ | {"DL4CV_BUDGET": budgets.Budget.SMOKE},
+    )
 
 
 def claims_of(chapter: Chapter, notebook: nbformat.NotebookNode) -> list[dict]:
@@ -90,21 +99,52 @@ def claims_of(chapter: Chapter, notebook: nbformat.NotebookNode) -> list[dict]:
     return found
 
 
-def _sphinx(root: Path) -> None:
-    """Run Jupyter Book with every warning an error; keep its log, show it if it fails."""
+def _sphinx(root: Path, *, without: Sequence[Chapter] = (), strict: bool = True) -> None:
+    """Run Jupyter Book; keep its log, and show the warnings in it.
+
+    Args:
+        root: where the book is.
+        without: chapters to write without outputs; the cache has none, and Sphinx shall not run
+            them.
+        strict: whether a warning is an error.
+    """
     began = time.perf_counter()
     log = root / "_build" / "sphinx.log"
-    command = [str(Path(sys.executable).with_name("jupyter-book")), "build", str(root)]
-    with log.open("w") as file:
-        done = subprocess.run(
-            [*command, "-W", "-n", "--keep-going"], stdout=file, stderr=subprocess.STDOUT
-        )
+    command = [str(Path(sys.executable).with_name("jupyter-book")), "build", str(root), "-n"]
+    if without:
+        config = yaml.safe_load((root / "_config.yml").read_text("utf-8"))
+        config["execute"]["exclude_patterns"] = [
+            str(chapter.source.relative_to(root)) for chapter in without
+        ]
+        partial = root / "_build" / "partial.yml"
+        partial.write_text(yaml.safe_dump(config), "utf-8")
+        command += ["--config", str(partial)]
+    if strict:
+        command += ["-W", "--keep-going"]
+    with log.open("wb") as file:
+        done = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT)
+    plain = re.sub(r"\x1b\[[\d;]*m", "", log.read_text("utf-8", "replace"))
+    lines = [line for line in plain.splitlines() if line.strip()]
+    unrun = tuple(str(chapter.source) for chapter in without)
+    found = [
+        line
+        for line in lines
+        if re.search(r"\b(WARNING|ERROR|CRITICAL)\b", line) and not line.startswith(unrun)
+    ]
+    _read_again(found, root)
     if done.returncode:
-        lines = [line for line in log.read_text().splitlines() if line.strip()]
-        told = [line for line in lines if re.search(r"\b(WARNING|ERROR|CRITICAL)\b", line)]
-        print("\n".join(told or lines[-30:]))
+        print("\n".join(found or lines[-30:]))
         sys.exit(f"Sphinx did not finish; its whole log is {log}")
-    print(f"pages written in {time.perf_counter() - began:.1f} s", flush=True)
+    print("\n".join([*found, f"pages written in {time.perf_counter() - began:.1f} s"]), flush=True)
+
+
+def _read_again(warnings: Sequence[str], root: Path) -> None:
+    """Have Sphinx read the pages again that it warned of; else it says so once, and never more."""
+    for line in warnings:
+        page = Path(line.partition(":")[0])
+        if page.is_relative_to(root):
+            doctree = root / "_build/.doctrees" / page.relative_to(root).with_suffix(".doctree")
+            doctree.unlink(missing_ok=True)
 
 
 def _summary(
@@ -123,6 +163,30 @@ def _summary(
         print(f"\ntrainings: {trained} trained now, {len(runs) - trained} from the run store")
     print(f"chapters {executed:.1f} s, everything {total:.1f} s")
     print(f"\nThe book is at {page.as_uri()}")
+
+
+def _write_report(path: Path, reports: dict[str, ChapterReport], budget: str) -> None:
+    """Write down what each chapter cost, where; a build that runs nothing leaves the file alone."""
+    report = {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine(),
+        "versions": {name: version(name) for name in VERSIONS},
+        "budget": budget,
+        "chapters": {name: asdict(report) for name, report in reports.items()},
+        "dearest_cells": costs.most(
+            {"chapter": name, **cell}
+            for name, report in reports.items()
+            for cell in report.dearest_cells
+        ),
+    }
+
+    def lasting(report: dict) -> dict:
+        passing = {"state": "", "because": []}
+        chapters = {name: {**entry, **passing} for name, entry in report["chapters"].items()}
+        return {**report, "date": "", "chapters": chapters}
+
+    if not path.exists() or lasting(json.loads(path.read_text("utf-8"))) != lasting(report):
+        _write_json(path, report)
 
 
 def _write_json(path: Path, content: object) -> None:

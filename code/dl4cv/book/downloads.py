@@ -12,7 +12,7 @@ from sphinx.util import logging
 
 from dl4cv.book import notebooks, references
 from dl4cv.book.chapters import Chapter
-from dl4cv.book.execution import OutputCache
+from dl4cv.book.outputs import OutputCache
 
 logger = logging.getLogger(__name__)
 

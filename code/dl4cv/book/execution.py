@@ -1,174 +1,181 @@
-"""Running a chapter's cells, and the cache that hands their outputs to Sphinx and notebooks."""
+"""Running chapters side by side, each in a kernel with one thread."""
 
+import asyncio
 import os
-import re
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
 
 import nbformat
-from jupyter_cache import get_cache
-from jupyter_cache.base import CacheBundleIn, JupyterCacheAbstract
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
-from dl4cv.book import fingerprint
+from dl4cv.book import machine
 from dl4cv.book.chapters import Chapter
+from dl4cv.book.progress import Progress
 
 #: The longest that one cell may run, in seconds: far more than any needs, for slow machines too.
 CELL_TIMEOUT = 900
 
-RUN_LINE = re.compile(r"^\[run\] \S+: .*$", re.MULTILINE)
+#: With one thread a result does not depend on the number of cores, and kernels do not compete.
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 PEAK_MEMORY = "from dl4cv import runtime\nprint(runtime.peak_mib(runtime.device()))"
 
 
 class ChapterError(Exception):
-    """A cell of a chapter failed; the message names the chapter, the cell and what it raised."""
-
-
-@dataclass(frozen=True)
-class Execution:
-    """A chapter with its outputs, and what they cost."""
-
-    notebook: nbformat.NotebookNode
-    seconds: float
-    peak_mib: float
+    """Cells failed; the message names, for each chapter, the cell and what it raised."""
 
 
 @dataclass
-class ChapterReport:
-    """What the build did with one chapter, as it stands in ``build-report.json``."""
+class Execution:
+    """A chapter with its outputs, and what they cost.
 
-    state: str
-    seconds: float
-    cells: int
-    peak_mib: float
-    because: list[str] = field(default_factory=list)
-    runs: list[str] = field(default_factory=list)
+    Attributes:
+        notebook: the executed cells.
+        seconds: from the start of the kernel to its end.
+        start: seconds until the first cell ran.
+        cells: the seconds of each cell that ran, by its place in the notebook.
+        peak_mib: the most memory in use at once.
+    """
+
+    notebook: nbformat.NotebookNode
+    seconds: float = 0.0
+    start: float = 0.0
+    cells: dict[int, float] = field(default_factory=dict)
+    peak_mib: float = 0.0
 
 
 def execute(
     chapter: Chapter,
-    progress: Callable[[int, int], None],
     environment: Mapping[str, str] = os.environ,
+    *,
+    on_cell: Callable[[int, int], None] = lambda number, total: None,
+    on_client: Callable[[NotebookClient], None] = lambda client: None,
 ) -> Execution:
-    """Run every cell of ``chapter`` in a fresh kernel, in the chapter's folder.
+    """Run every cell of ``chapter`` in a fresh kernel with one thread, in the chapter's folder.
 
     Args:
         chapter: what to run.
-        progress: called as each cell starts, with its number and the number of all cells.
-        environment: the environment variables of the kernel.
+        environment: the environment variables of the kernel, but for the number of threads.
+        on_cell: called as each cell starts, with its number and the number of all cells.
+        on_client: called with the client that holds the kernel, before there is one.
 
     Raises:
-        ChapterError: if a cell raises or runs for longer than ``CELL_TIMEOUT``.
+        ChapterError: if a cell raises, runs for longer than ``CELL_TIMEOUT`` or ends the kernel.
     """
     notebook = chapter.read()
-    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    made = Execution(notebook)
+    total = sum(cell.cell_type == "code" and bool(cell.source.strip()) for cell in notebook.cells)
     probe = nbformat.v4.new_code_cell(PEAK_MEMORY)
     notebook.cells.append(probe)
-    started = 0
+    began = cell_began = time.perf_counter()
+    number = 0
 
-    def count(cell: nbformat.NotebookNode, **_) -> None:
-        nonlocal started
+    def starts(cell: nbformat.NotebookNode, **_) -> None:
+        nonlocal number, cell_began
+        cell_began = time.perf_counter()
         if cell is not probe:
-            started += 1
-            progress(started, len(code))
+            number += 1
+            made.start = made.start or cell_began - began
+            on_cell(number, total)
+
+    def ends(cell: nbformat.NotebookNode, cell_index: int, **_) -> None:
+        if cell is not probe:
+            made.cells[cell_index] = time.perf_counter() - cell_began
 
     client = NotebookClient(
         notebook,
         timeout=CELL_TIMEOUT,
         kernel_name="python3",
         resources={"metadata": {"path": str(chapter.source.parent)}},
-        on_cell_execute=count,
+        on_cell_execute=starts,
+        on_cell_executed=ends,
         record_timing=False,  # timings in the cells' metadata would change the cache's key
         extra_arguments=["--IPKernelApp.log_level=ERROR"],  # it warns of TCP at every start
     )
-    began = time.perf_counter()
+    on_client(client)
     try:
-        client.execute(env=dict(environment))
+        asyncio.run(client.async_execute(env={**environment, **ONE_THREAD}))
     except CellExecutionError as error:
-        raise ChapterError(
-            f"{chapter.name}: cell {started} of {len(code)} failed\n{error}"
-        ) from None
+        problem = f"failed\n{error}"
     except TimeoutError:
-        raise ChapterError(
-            f"{chapter.name}: cell {started} of {len(code)} ran for over {CELL_TIMEOUT} s"
-        ) from None
-    seconds = time.perf_counter() - began
+        problem = f"ran for over {CELL_TIMEOUT} s"
+    except RuntimeError as error:
+        problem = f"ended the kernel ({error}); was there enough memory?"
+    else:
+        problem = None
+    if problem:
+        raise ChapterError(f"{chapter.name}: cell {number} of {total} {problem}")
+    made.seconds = time.perf_counter() - began
     notebook.cells.remove(probe)
-    return Execution(notebook, seconds, float(probe.outputs[0].text))
+    made.peak_mib = float(probe.outputs[0].text)
+    return made
 
 
-class OutputCache:
-    """The executed chapters, keyed as Sphinx looks them up, each with its fingerprint."""
+def execute_all(
+    chapters: Mapping[Chapter, str],
+    finished: Callable[[Chapter, Execution], None],
+    environment: Mapping[str, str] = os.environ,
+) -> None:
+    """Run chapters side by side, ``machine.jobs()`` at a time.
 
-    def __init__(self, root: Path) -> None:
-        self._cache: JupyterCacheAbstract = get_cache(root / "_build" / ".jupyter_cache")
+    Args:
+        chapters: what to run, in this order, and the line to print as each starts.
+        finished: called in this thread as each ends without an error.
+        environment: the environment variables of the kernels.
 
-    def put(self, chapter: Chapter, execution: Execution, data: dict) -> None:
-        """Keep an executed chapter, with what the build wants to know of it later."""
-        bundle = CacheBundleIn(execution.notebook, str(chapter.source), data=data)
-        self._cache.cache_notebook_bundle(bundle, overwrite=True)
+    Raises:
+        ChapterError: after all others have run, if a cell of a chapter failed.
+        ValueError: if ``JOBS`` is no whole number of at least 1.
+    """
+    if not chapters:
+        return
+    clients: list[NotebookClient] = []
+    failures = []
+    with Progress(len(chapters)) as progress, ThreadPoolExecutor(machine.jobs()) as pool:
 
-    def get(self, chapter: Chapter) -> tuple[nbformat.NotebookNode, dict] | None:
-        """Return the chapter with outputs and the data kept with it, or None if it is not here."""
+        def run(chapter: Chapter) -> Execution:
+            progress.say(chapters[chapter])
+            return execute(
+                chapter,
+                environment,
+                on_cell=lambda number, total: progress.at(chapter.name, number, total),
+                on_client=clients.append,
+            )
+
+        running = {pool.submit(run, chapter): chapter for chapter in chapters}
         try:
-            key, notebook = self._cache.merge_match_into_notebook(chapter.read())
-        except KeyError:
-            return None
-        return notebook, dict(self._cache.get_cache_record(key).data)  # pyright: ignore
+            for future in as_completed(running):
+                chapter = running[future]
+                try:
+                    made = future.result()
+                except ChapterError as error:
+                    failures.append(str(error))
+                    progress.ended(chapter.name, str(error).partition("\n")[0])
+                else:
+                    finished(chapter, made)
+                    done = f"{len(made.cells)} cells in {made.seconds:.1f} s"
+                    progress.ended(chapter.name, f"{chapter.name}: {done}")
+        except BaseException:  # an interrupt above all: no kernel may outlive the build
+            pool.shutdown(wait=False, cancel_futures=True)
+            _kill(clients, running)
+            raise
+    if failures:
+        raise ChapterError("\n\n".join(failures))
 
 
-def refresh(
-    chapter: Chapter, cache: OutputCache, root: Path
-) -> tuple[nbformat.NotebookNode, ChapterReport]:
-    """Return the executed chapter: from the cache if nothing it reaches changed, else run anew."""
-    now = fingerprint.of_chapter(chapter.source, root)
-    found = cache.get(chapter)
-    if found and found[1].get("fingerprint") == now.parts:
-        report = ChapterReport(**{**found[1]["report"], "state": "cached", "because": []})
-        return found[0], report
-    because = _changes(found[1].get("fingerprint", {}), now.parts) if found else ["its cells"]
-    print(f"{chapter.name}: running, since {_shortened(because)} changed", flush=True)
-
-    def progress(done: int, total: int) -> None:
-        if sys.stdout.isatty():
-            print(f"\r  cell {done} of {total}", end="\n" if done == total else "", flush=True)
-
-    made = execute(chapter, progress)
-    report = ChapterReport(
-        state="executed",
-        seconds=round(made.seconds, 2),
-        cells=sum(cell.cell_type == "code" for cell in made.notebook.cells),
-        peak_mib=round(made.peak_mib),
-        because=because,
-        runs=[match.group(0) for match in RUN_LINE.finditer(_printed(made.notebook))],
-    )
-    cache.put(chapter, made, {"fingerprint": now.parts, "report": asdict(report)})
-    # Sphinx does not see that outputs changed; without its doctree it reads the page again.
-    doctree = root / "_build/.doctrees" / chapter.source.relative_to(root).with_suffix(".doctree")
-    doctree.unlink(missing_ok=True)
-    print(f"  {report.cells} cells in {report.seconds:.1f} s", flush=True)
-    return made.notebook, report
+def _kill(clients: Iterable[NotebookClient], running: Iterable[Future]) -> None:
+    """End the clients' kernels, also those that are just starting, until nothing runs."""
+    while not all(future.done() for future in running):
+        for client in list(clients):
+            process = getattr(getattr(client.km, "provisioner", None), "process", None)
+            if process is not None:
+                process.kill()
+        time.sleep(0.05)
 
 
 def outputs(notebook: nbformat.NotebookNode) -> Iterable[nbformat.NotebookNode]:
     """Return every output of every cell in order."""
     return (out for cell in notebook.cells for out in cell.get("outputs", []))
-
-
-def _printed(notebook: nbformat.NotebookNode) -> str:
-    return "\n".join(out.text for out in outputs(notebook) if out.output_type == "stream")
-
-
-def _changes(before: dict[str, str], now: dict[str, str]) -> list[str]:
-    return sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
-
-
-def _shortened(parts: Iterable[str], most: int = 3) -> str:
-    parts = list(parts)
-    rest = f" and {len(parts) - most} more" if len(parts) > most else ""
-    return ", ".join(parts[:most]) + rest

@@ -1,16 +1,11 @@
 """When a page must run again: the digest of everything that its outputs depend on, part by part.
 
-Asked on every build, so nothing is imported to answer: sources are parsed, and the device is told
-by what the system shows of it.
+Every build needs it, so it imports neither PyTorch nor a chapter's modules: sources are parsed.
 """
 
-import os
-import platform
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 from dl4cv import budgets, provenance, storage
@@ -25,28 +20,15 @@ _OPTIONS = re.compile(r"\A(?:---\n.*?^---\n|(?::[^\n]*\n)+)", re.MULTILINE | re.
 _TAGS = re.compile(r"^:?tags:.*(?:\n\s+-.*)*", re.MULTILINE)
 
 
-@dataclass(frozen=True)
-class Fingerprint:
-    """What a page's outputs depend on.
-
-    Attributes:
-        parts: a digest or a value for each dependency, by what a build calls it when it changed.
-    """
-
-    parts: dict[str, str]
-
-    @property
-    def digest(self) -> str:
-        """The SHA-256 of all parts."""
-        return storage.sha256(repr(sorted(self.parts.items())).encode())
-
-
-def of_chapter(path: Path, root: Path) -> Fingerprint:
-    """Return what the outputs of the page at ``path`` depend on; its prose is not among it.
+def of_chapter(path: Path, root: Path) -> dict[str, str]:
+    """Return what the outputs of the page at ``path`` depend on; its prose is not part of it.
 
     Args:
         path: a page in MyST Markdown.
         root: the folder that holds ``requirements.txt`` and ``code/dl4cv``.
+
+    Returns:
+        A digest or a value for each dependency, by the name that a build gives it when it changed.
     """
     package = root / "code" / "dl4cv"
     cells = list(_cells(path.read_text("utf-8")))
@@ -55,24 +37,21 @@ def of_chapter(path: Path, root: Path) -> Fingerprint:
     if (package / "exercises" / f"{path.stem}.py").is_file():
         reached.add(f"{package.name}.{exercises}")
     modules = provenance.modules_reached(sorted(reached), package)
-    return Fingerprint(
-        {
-            "its cells": storage.sha256(repr(cells).encode()),
-            **modules,
-            **_measured_before(package, path),
-            "requirements.txt": storage.sha256_of_file(root / "requirements.txt"),
-            "Python": ".".join(map(str, sys.version_info[:2])),
-            "the budget": str(budgets.current_budget()),
-            "the device": _device(),
-            "the processor": machine.processor(),
-            "the number of threads": _threads(),
-        }
-    )
+    return {
+        "its cells": storage.sha256(repr(cells).encode()),
+        **modules,
+        **_kept(path.stem, package),
+        "requirements.txt": storage.sha256_of_file(root / "requirements.txt"),
+        "Python": ".".join(map(str, sys.version_info[:2])),
+        "the budget": str(budgets.current_budget()),
+        "the device": machine.device(),
+        "the processor": machine.processor(),
+    }
 
 
-def _measured_before(package: Path, page: Path) -> dict[str, str]:
-    """Return the digest of what the page measured over several seeds, if it did."""
-    file = package / "evidence" / "kept" / f"{page.stem}.json"
+def _kept(name: str, package: Path) -> dict[str, str]:
+    """Return the digest of what the chapter measured over several seeds, if it did."""
+    file = package / "evidence" / "kept" / f"{name}.json"
     return {file.name: storage.sha256_of_file(file)} if file.exists() else {}
 
 
@@ -92,22 +71,3 @@ def _imports(code: str, package: Path) -> set[str]:
         return provenance.imports(plain, package)
     except SyntaxError:
         return set()
-
-
-@cache
-def _device() -> str:
-    """Return the accelerator that the system shows, without asking PyTorch, which is slow."""
-    if os.environ.get("CUDA_VISIBLE_DEVICES", "all") in ("", "-1"):
-        return "cpu"
-    cards = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
-    models = [re.search(r"^Model:\s*(.+)$", card.read_text(), re.MULTILINE) for card in cards]
-    if models:
-        return ", ".join(model[1] for model in models if model)
-    if Path("/dev/nvidiactl").exists() or Path("/dev/dxg").exists():
-        return "cuda"
-    apple = platform.system() == "Darwin" and platform.machine() == "arm64"
-    return "mps" if apple else "cpu"
-
-
-def _threads() -> str:
-    return os.environ.get("OMP_NUM_THREADS") or str(machine.cores())

@@ -27,8 +27,6 @@ class ClaimsLedger(SphinxDirective):
             return [_paragraph("This page fills when the book is built: nothing was measured yet.")]
         found: list[nodes.Node] = [_summary(ledger)]
         pages = {name.rpartition("/")[2]: name for name in self.env.found_docs}
-        order = self._order()
-        ledger.sort(key=lambda entry: order.get(entry["chapter"], len(order)))
         for chapter, entries in groupby(ledger, key=lambda entry: entry["chapter"]):
             found.append(self._heading(chapter, pages))
             found.append(_table(CLAIM_COLUMNS, [_claim_row(entry) for entry in entries]))
@@ -38,14 +36,6 @@ class ClaimsLedger(SphinxDirective):
         full = Path(self.env.srcdir, path)
         self.env.note_dependency(str(full))
         return json.loads(full.read_text("utf-8")) if full.exists() else None
-
-    def _order(self) -> dict[str, int]:
-        """Return the place of each chapter in the book, by the name of its file."""
-        table = Path(self.env.srcdir, "_toc.yml")
-        self.env.note_dependency(str(table))
-        lines = table.read_text("utf-8").splitlines() if table.exists() else []
-        files = [line.rpartition("file:")[2].strip() for line in lines if "file:" in line]
-        return {name.rpartition("/")[2]: place for place, name in enumerate(files)}
 
     def _heading(self, chapter: str, pages: dict[str, str]) -> nodes.Node:
         if chapter not in pages:
@@ -64,10 +54,10 @@ class ClaimsLedger(SphinxDirective):
 
 
 class BuildReport(ClaimsLedger):
-    """``{build-report}``: the machine, the versions, and what each chapter cost."""
+    """``{build-report}``: machine, versions, and what each chapter and the dearest cells cost."""
 
     def run(self) -> list[nodes.Node]:
-        """Return two tables, or one sentence if nothing was built yet."""
+        """Return three tables, or one sentence if nothing was built yet."""
         report = self._read(REPORT)
         if not report:
             return [_paragraph("This page fills when the book is built: nothing was built yet.")]
@@ -76,15 +66,23 @@ class BuildReport(ClaimsLedger):
         facts["Versions"] = ", ".join(f"{name} {number}" for name, number in versions.items())
         rows = [[_text(name), _text(value)] for name, value in facts.items() if value]
         found: list[nodes.Node] = [_table(("What", "Which"), rows)]
-        chapters = report.get("chapters", {})
-        if chapters:
-            order = self._order()
-            names = sorted(chapters, key=lambda name: order.get(name, len(order)))
-            rows = [_chapter_row(name, chapters[name]) for name in names]
-            found.append(_table(("Chapter", "Cells", "This build", "Seconds", "Peak memory"), rows))
+        if chapters := report.get("chapters"):
+            rows = [_chapter_row(name, entry) for name, entry in chapters.items()]
+            found.append(_table(CHAPTER_COLUMNS, rows))
+        if cells := report.get("dearest_cells"):
+            found.append(_paragraph("The cells that took longest when their chapters last ran:"))
+            found.append(_table(CELL_COLUMNS, [_cell_row(cell) for cell in cells]))
         return found
 
 
+#: What a chapter's seconds are split into, as ``costs.split`` names them.
+SPLIT = ("training", "evaluation", "drawing", "import", "other")
+CHAPTER_COLUMNS = (
+    *("Chapter", "Cells", "This build", "Seconds"),
+    *map(str.capitalize, SPLIT),
+    "Peak memory",
+)
+CELL_COLUMNS = ("Chapter", "Cell", "Begins with", "Seconds")
 CLAIM_COLUMNS = ("Claim", "Measured", "Seeds", "Band", "Holds", "Seconds")
 
 
@@ -122,13 +120,23 @@ def _claim_row(entry: dict[str, Any]) -> list[nodes.Node]:
 
 
 def _chapter_row(name: str, entry: dict[str, Any]) -> list[nodes.Node]:
-    peak = entry.get("peak_mib")
+    peak, split = entry["peak_mib"], entry["split"]
     return [
         nodes.literal("", name),
-        _text(entry.get("cells", "")),
-        _text(entry.get("state", "")),
-        _text(f"{entry['seconds']:.1f}" if "seconds" in entry else ""),
-        _text("" if peak is None else f"{peak:,.0f} MiB"),
+        _text(entry["cells"]),
+        _text(entry["state"]),
+        _text(f"{entry['seconds']:.1f}"),
+        *(_text(f"{split[kind]:.1f}" if kind in split else "") for kind in SPLIT),
+        _text(f"{peak:,.0f} MiB"),
+    ]
+
+
+def _cell_row(cell: dict[str, Any]) -> list[nodes.Node]:
+    return [
+        nodes.literal("", cell["chapter"]),
+        _text(cell["cell"]),
+        nodes.literal("", cell["line"]),
+        _text(f"{cell['seconds']:.1f}"),
     ]
 
 

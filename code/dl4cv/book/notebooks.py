@@ -12,7 +12,7 @@ import nbformat
 from dl4cv import storage
 from dl4cv.book import export, references
 from dl4cv.book.chapters import ROOT, Chapter, chapters
-from dl4cv.book.execution import OutputCache, refresh
+from dl4cv.book.outputs import OutputCache, refresh
 from dl4cv.book.references import References
 from dl4cv.evidence.claims import MIME_TYPE
 
@@ -27,10 +27,8 @@ def write_all(root: Path = ROOT) -> list[Path]:
         ExportError: if a page holds what a notebook cannot show.
     """
     changed = []
-    cache = OutputCache(root)
     known = references.read(root)
-    for chapter in chapters(root):
-        executed, _ = refresh(chapter, cache, root)
+    for chapter, (executed, _) in refresh(chapters(root), OutputCache(root), root).items():
         if write(chapter.notebook, executed_as(chapter, executed, known, text_only, root)):
             changed.append(chapter.notebook)
     return changed

@@ -33,6 +33,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("config-inited", outdated.list_bibliography_files, priority=400)
     app.connect("config-inited", theme.set_options, priority=400)
     app.connect("source-read", addresses.substitute_repository)
+    app.connect("env-get-outdated", outdated.pages_that_ran_again)
     app.connect("env-get-outdated", outdated.read_bibliography_when_files_change)
     app.connect("env-updated", outdated.rewrite_when_contents_change)
     app.connect("html-page-context", postprocess.improve_page, priority=900)

@@ -6,6 +6,8 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
 
+from dl4cv.book.outputs import OutputCache
+
 
 def list_bibliography_files(app: Sphinx, config: Config) -> None:
     """Take every file of ``book/references`` into the bibliography."""
@@ -32,3 +34,14 @@ def rewrite_when_contents_change(app: Sphinx, env: BuildEnvironment) -> list[str
     before = getattr(env, "dl4cv_contents", contents)
     env.dl4cv_contents = contents  # pyright: ignore[reportAttributeAccessIssue]
     return [] if before == contents else sorted(env.found_docs)
+
+
+def pages_that_ran_again(
+    app: Sphinx, env: BuildEnvironment, added: set[str], changed: set[str], removed: set[str]
+) -> list[str]:
+    """Return the pages whose outputs are not those that Sphinx read: it watches sources alone."""
+    now = {source: when for source, (when, _) in OutputCache(Path(app.srcdir)).latest().items()}
+    before = getattr(env, "dl4cv_outputs", {})
+    env.dl4cv_outputs = now  # pyright: ignore[reportAttributeAccessIssue]
+    new = (source for source, when in now.items() if before.get(source) != when)
+    return [page for source in new if (page := env.path2doc(source))]
