@@ -218,7 +218,13 @@ def test_included_source_that_is_not_there_is_a_warning(tmp_path: Path):
 def test_the_ledger_tells_value_spread_band_verdict_and_cost(book):
     page = (book[0] / "index.html").read_text("utf-8")
     assert "1 of 1 claims hold, measured on cpu at the budget book." in page
-    for text in ("92.5 % ± 0.1 %", "≥ 92.0 %", ">yes<", "1.25 (earlier)", "accuracy"):
+    for text in (
+        "92.5\u00a0% ± 0.1\u00a0%",
+        "≥ 92.0\u00a0%",
+        ">yes<",
+        "1.25 (earlier)",
+        "accuracy",
+    ):
         assert text in page, text
     assert 'href="chapter.html"' in page
 
@@ -262,7 +268,7 @@ def test_the_ledger_waits_for_the_first_build(tmp_path: Path):
 
 def test_a_claim_that_fails_is_told():
     row = ledger._claim_row({**CLAIM, "holds": False, "seconds": None, "at_most": 0.95})
-    assert [cell.astext() for cell in row][3:] == ["≥ 92.0 % and ≤ 95.0 %", "no", ""]
+    assert [cell.astext() for cell in row][3:] == ["≥ 92.0\u00a0% and ≤ 95.0\u00a0%", "no", ""]
 
 
 def test_the_data_sets_are_listed_with_their_licences(book):
@@ -362,7 +368,7 @@ def test_a_line_that_only_says_what_a_run_cost_is_marked():
 
 def test_each_cell_of_a_ledger_says_its_column(book):
     text = (book[0] / "index.html").read_text("utf-8")
-    assert re.search(r'<td data-label="Band"[^>]*><p>≥ 92.0 %', text)
+    assert re.search(r'<td data-label="Band"[^>]*><p>≥ 92.0\xa0%', text)
     assert re.search(r'<td data-label="Claim"[^>]*><p><', text)
 
 

@@ -86,20 +86,6 @@ CELL_COLUMNS = ("Chapter", "Cell", "Begins with", "Seconds")
 CLAIM_COLUMNS = ("Claim", "Measured", "Seeds", "Band", "Holds", "Seconds")
 
 
-def value_text(entry: dict[str, Any]) -> str:
-    """Return a claim's value as the prose shows it, ``± spread`` where several seeds were run."""
-    show = claims.UNITS[entry["unit"]]
-    spread = f" ± {show(entry['spread'])}" if entry.get("seeds", 1) > 1 else ""
-    return show(entry["value"]) + spread
-
-
-def band_text(entry: dict[str, Any]) -> str:
-    """Return a claim's band in its own unit, such as ``≥ 92.0 %``."""
-    show = claims.UNITS[entry["unit"]]
-    sides = (("≥", entry.get("at_least")), ("≤", entry.get("at_most")))
-    return " and ".join(f"{sign} {show(bound)}" for sign, bound in sides if bound is not None)
-
-
 def _claim_row(entry: dict[str, Any]) -> list[nodes.Node]:
     seconds = entry.get("seconds")
     verdict = nodes.inline("", "yes" if entry["holds"] else "no")
@@ -111,9 +97,9 @@ def _claim_row(entry: dict[str, Any]) -> list[nodes.Node]:
         cost += " (earlier)"
     return [
         name,
-        _text(value_text(entry)),
+        _text(claims.value_text(entry)),
         _text(entry.get("seeds", 1)),
-        _text(band_text(entry)),
+        _text(claims.band_text(entry)),
         verdict,
         _text(cost),
     ]
