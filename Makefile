@@ -68,7 +68,7 @@ lint: $(STAMP) ## ruff, pyright, and the chapters' form
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/pyright
-	@$(VENV)/bin/lint-imports --no-logo 2>/dev/null || $(VENV)/bin/lint-imports
+	@$(VENV)/bin/lint-imports --no-logo --no-cache
 	@$(PY) -m dl4cv.book lint
 
 format: $(STAMP) ## let ruff mend what it can
