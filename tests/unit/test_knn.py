@@ -164,6 +164,20 @@ def test_nearly_equal_bright_pictures_find_themselves(search, groups):
 
 
 @pytest.mark.parametrize("search", SEARCHES)
+def test_few_pairs_are_compared_in_full(search, monkeypatch):
+    compared, original = [], knn.KNearestNeighbors._squared_distances
+
+    def count(self, queries, query, image):
+        compared.append(len(query))
+        return original(self, queries, query, image)
+
+    monkeypatch.setattr(knn.KNearestNeighbors, "_squared_distances", count)
+    train, queries = points(500, seed=15).float() + 500, points(40, seed=16).float() + 500
+    search(1).fit(train, torch.arange(500)).neighbors(queries)
+    assert sum(compared) < 0.05 * 500 * 40
+
+
+@pytest.mark.parametrize("search", SEARCHES)
 @pytest.mark.parametrize("scale", [1e-30, 1e-18, 1e15])
 def test_neighbors_are_exact_at_any_scale(search, scale):
     train, queries = points(120, seed=13).float() * scale, points(20, seed=14).float() * scale
