@@ -364,6 +364,11 @@ def test_a_line_that_only_says_what_a_run_cost_is_marked():
 
     assert "stream run " in postprocess.mark_outputs(stream("[run] a: 3 steps\n[run] b: 4 steps"))
     assert "stream run " not in postprocess.mark_outputs(stream("[run] a: 3 steps\nloss 0.3"))
+    compared = (
+        "measured on a day\ntraining/a: a − b: better (0.1, 95 % interval 0.05 to 0.15, 3 seeds)"
+    )
+    assert "stream compared " in postprocess.mark_outputs(stream(compared))
+    assert "stream compared " not in postprocess.mark_outputs(stream("a − b is 3"))
 
 
 def test_each_cell_of_a_ledger_says_its_column(book):

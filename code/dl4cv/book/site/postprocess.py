@@ -10,14 +10,15 @@ from sphinx.application import Sphinx
 
 from dl4cv.book.site import formulas, pictures
 
-#: One-line outputs that are read, not scrolled: ``knn/accuracy ≥ 0.85: yes (0.8512)``, an
-#: exercise's verdict, and what a training cost.
+#: Outputs that are read, not scrolled: ``knn/accuracy ≥ 0.85: yes (0.8512)``, an exercise's
+#: verdict, what a training cost, and comparisons over seeds.
 _OUTPUT = r'(<div class="output {} )([^"]*"><div class="highlight"><pre>(?:<span></span>)?{})'
 _MARKS = {
     "claim": _OUTPUT.format("text_plain", r"[^\s<]+ (?:≥|≤) [^\n]*: (?:yes|no)"),
     "not-yet": _OUTPUT.format("text_plain", r"[^\s<]+: not yet\."),
     "correct": _OUTPUT.format("text_plain", r"[^\s<]+: correct,"),
     "run": _OUTPUT.format("stream", r"(?:\[run\] [^\n]*\n)+</pre>"),
+    "compared": _OUTPUT.format("stream", r"(?:[^<\n]*\n)*?[^\s<]+: a − b: "),
 }
 _LEDGER = re.compile(r'<table class="[^"]*\bledger\b.*?</table>', re.DOTALL)
 
