@@ -209,4 +209,5 @@ def test_binder_installs_what_the_package_needs():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     installed = (ROOT / "binder/requirements.txt").read_text("utf-8")
     for name in project["dependencies"]:
-        assert re.search(rf"^{re.escape(name)}==", installed, re.MULTILINE), name
+        if "win32" not in name:
+            assert re.search(rf"^{re.escape(name)}==", installed, re.MULTILINE), name
