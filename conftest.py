@@ -1,11 +1,8 @@
-"""Which outputs nbval compares: the text. Pictures, markup and claims' data are made anew.
+"""What nbval compares, and which tests one worker runs together."""
 
-The chapters that it runs get no more memory than Binder gives a reader.
-"""
+from xdist.scheduler import LoadScopeScheduling
 
-import sys
-from pathlib import Path
-
+# nbval compares the text. Pictures, markup and claims' data are made anew.
 NOT_COMPARED = (
     "image/gif",
     "image/svg+xml",
@@ -14,21 +11,20 @@ NOT_COMPARED = (
     "application/papermill.record/text/plain",
 )
 
-#: What Binder promises, in bytes. CUDA reserves far more than it uses, so a GPU is not held to it.
-MEMORY = 2 << 30
-
 
 def pytest_collectstart(collector):
     """Extend what nbval skips, on each notebook that it collects."""
     if hasattr(collector, "skip_compare"):
         collector.skip_compare += NOT_COMPARED
-        limit_memory()
 
 
-def limit_memory():
-    """Hold this process and the kernels that it starts to 2 GiB each, where the system can."""
-    if sys.platform == "linux" and not Path("/dev/nvidiactl").exists():
-        import resource
+class Scheduling(LoadScopeScheduling):
+    """As ``--dist loadscope``, but the notebooks of ``test_wheel.py`` run side by side."""
 
-        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-        resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, hard))
+    def _split_scope(self, nodeid: str) -> str:
+        return nodeid if "test_wheel.py" in nodeid else super()._split_scope(nodeid)
+
+
+def pytest_xdist_make_scheduler(config, log):
+    """Share the tests out among the workers."""
+    return Scheduling(config, log)

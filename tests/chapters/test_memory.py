@@ -1,7 +1,8 @@
 """A chapter fits into Binder's 2 GB, with a Jupyter server beside it.
 
-That each runs in a process of 2 GiB is held where nbval runs them; see ``limit_memory`` in the
-conftest.py above.
+Binder counts the memory that is in use, and so does the build: the most that each kernel held. A
+limit on what a process may reserve (``ulimit``) says little, since PyTorch and the allocator
+reserve far more than they touch.
 """
 
 import json
