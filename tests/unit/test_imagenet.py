@@ -55,11 +55,8 @@ class Squeeze:
 
 
 @pytest.fixture
-def squeeze(tmp_path, monkeypatch) -> Squeeze:
-    monkeypatch.setenv("DL4CV_CACHE", str(tmp_path))
-    for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-    return Squeeze(tmp_path, monkeypatch)
+def squeeze(cache, no_proxy, monkeypatch) -> Squeeze:
+    return Squeeze(cache, monkeypatch)
 
 
 def test_the_logits_are_those_of_the_published_network(squeeze, capsys):

@@ -25,10 +25,7 @@ sys.modules["tiny"] = tiny
 spec.loader.exec_module(tiny)
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("DL4CV_CACHE", str(tmp_path))
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 X, Y = torch.randn(32, 3), torch.randn(32, 2)
