@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import torchvision
+from dl4cv import storage
 from dl4cv.fetch.published import MANUAL_DIR, Mirror, PinnedFile
 from dl4cv.fetch.sources import FetchError
 from dl4cv.pretrained import __main__ as command
@@ -224,3 +225,10 @@ def test_the_command_fetches_what_chapters_load(squeeze, monkeypatch, capsys):
     assert "SqueezeNet 1.1: fetched from the folder" in capsys.readouterr().out
     assert command.main() == 0
     assert f"SqueezeNet 1.1: already there in {squeeze.cached}" in capsys.readouterr().out
+
+
+def test_a_cache_below_a_file_is_an_error_that_says_what_to_do(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("DL4CV_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(storage.CacheError, match=r"cannot be written .* DL4CV_CACHE"):
+        imagenet.load("squeezenet1_1")
