@@ -14,31 +14,8 @@ import yaml
 from dl4cv.book import __main__ as cli
 from dl4cv.book import build, execution, fingerprint, lint, new_chapter, outputs
 from dl4cv.book.chapters import Chapter, chapters, pages
+from small_book import CLAIM, HEAD
 
-HEAD = """---
-jupytext:
-  text_representation:
-    extension: .md
-    format_name: myst
-    format_version: 0.13
-kernelspec:
-  display_name: Python 3
-  language: python
-  name: python3
----
-
-(tiny)=
-# Tiny
-
-"""
-CLAIM = """```{code-cell} ipython3
-from dl4cv.evidence import claim
-
-claim("tiny/two", 1 + 1, unit="count", at_least=2)
-```
-
-It is {glue:text}`tiny/two`.
-"""
 PICTURE = """```{code-cell} ipython3
 ---
 mystnb:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import dl4cv
 import pytest
-from dl4cv.book.excerpts import excerpt
+from dl4cv.book.excerpts import WIDTH, excerpt
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -101,6 +101,42 @@ def _without_docstrings(source: str) -> str:
     return ast.dump(tree)
 
 
+def test_prose_is_wrapped_like_code(tmp_path: Path):
+    words = "one two three four five six seven eight nine ten eleven twelve thirteen"
+    (path := tmp_path / "module.py").write_text(
+        f'''
+def f(x):
+    """Return {words} fifteen.
+
+    Args:
+        x: a number.
+    """
+    # Short.
+
+    # Not {words}, fifteen
+    # and sixteen.
+    text = """
+    # {words} {words}
+    """
+    return x, text
+''',
+        "utf-8",
+    )
+    assert excerpt(path, "f").splitlines() == [
+        "def f(x):",
+        f'    """Return {words}',
+        '    fifteen."""',
+        "    # Short.",
+        "",
+        f"    # Not {words},",
+        "    # fifteen and sixteen.",
+        '    text = """',
+        f"    # {words} {words}",
+        '    """',
+        "    return x, text",
+    ]
+
+
 FILES = sorted(Path(dl4cv.__file__).parent.rglob("*.py"))
 
 
@@ -118,3 +154,6 @@ def test_an_excerpt_of_the_package_is_the_same_code(data: st.DataObject):
     start = next(i for i, line in enumerate(lines) if line.startswith(("def ", "class ")))
     assert _without_docstrings("\n".join(lines[start:])) == _without_docstrings(whole)
     assert "\n    Args:" not in shown
+    comments = [line for line in lines if line.lstrip().startswith("# ")]
+    docstrings = [line for line in lines if '"""' in line]
+    assert max(map(len, comments + docstrings), default=0) <= WIDTH

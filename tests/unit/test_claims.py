@@ -12,16 +12,6 @@ from hypothesis import strategies as st
 from myst_nb.core.variables import format_plain_text
 
 
-@pytest.fixture
-def shown(monkeypatch):
-    """What was displayed: a list of (mime bundle, metadata)."""
-    seen = []
-    monkeypatch.setattr(
-        claims, "display", lambda data, raw, metadata=None: seen.append((data, metadata))
-    )
-    return seen
-
-
 def test_a_value_in_the_band_prints_its_verdict_and_is_recorded(shown):
     claim("linear/mnist", 0.9234, unit="fraction", at_least=0.92, seconds=1.5)
     line, record = shown[0][0]["text/plain"], shown[0][0][claims.MIME_TYPE]

@@ -13,16 +13,6 @@ A, B = [0.90, 0.92, 0.91, 0.93, 0.92], [0.89, 0.90, 0.90, 0.91, 0.91]
 PAIRS = st.lists(st.tuples(st.floats(-10, 10), st.floats(-10, 10)), min_size=2, max_size=9)
 
 
-@pytest.fixture
-def shown(monkeypatch):
-    """What was displayed: a list of (mime bundle, metadata)."""
-    seen = []
-    monkeypatch.setattr(
-        claims, "display", lambda data, raw, metadata=None: seen.append((data, metadata))
-    )
-    return seen
-
-
 def quoted(shown) -> dict[str, str]:
     return {
         meta["scrapbook"]["name"]: next(iter(data.values())).strip("'")

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
+from dl4cv import storage
 from dl4cv.data import cache, registry
 from dl4cv.fetch.sources import FetchError
 from fetching import Server, kept, make, plain, put
@@ -133,6 +134,15 @@ def test_a_cache_that_is_no_folder_is_an_error_that_says_what_to_do(tmp_path: Pa
     with pytest.raises(OSError, match="cache") as caught:
         cache.fetch(make()[0])
     assert "DL4CV_CACHE" in "".join(caught.value.__notes__)
+
+
+@pytest.mark.parametrize("below", ["file", "file/deep/below"])
+def test_a_cache_below_a_file_is_an_error_that_says_what_to_do(tmp_path, monkeypatch, below):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("DL4CV_CACHE", str(tmp_path / below))
+    for use in (lambda: cache.load(make()[0], "train"), lambda: cache.fetch(make()[0])):
+        with pytest.raises(storage.CacheError, match=r"cannot be written .* DL4CV_CACHE"):
+            use()
 
 
 LOADER = """

@@ -1,9 +1,12 @@
 """The checker says what was expected, what it got, and a hint; no wrong answer passes."""
 
+import ast
+
 import numpy as np
 import pytest
 import torch
 from dl4cv import exercises
+from dl4cv.book.chapters import chapters
 from dl4cv.exercises import Case, Exercise
 
 
@@ -133,3 +136,20 @@ def test_an_unknown_task_lists_the_chapters_tasks():
     first = next(iter(exercises.tasks(chapter)))
     with pytest.raises(ValueError, match=f"no exercise '{chapter}/none'.*{chapter}/{first}"):
         exercises.find(f"{chapter}/none")
+
+
+def test_a_stub_takes_the_number_of_classes_as_num_classes():
+    stubs = [
+        cell.source
+        for chapter in chapters()
+        for cell in chapter.read().cells
+        if "exercise-stub" in cell.metadata.get("tags", [])
+    ]
+    arguments = {
+        node.arg
+        for stub in stubs
+        for node in ast.walk(ast.parse(stub))
+        if isinstance(node, ast.arg)
+    }
+    assert "num_classes" in arguments
+    assert "classes" not in arguments

@@ -20,8 +20,8 @@ ANSWERS = [
     ("tensors/standardise", standardise, lambda images: standardise(images, (2, 3))),
     (
         "tensors/one_hot",
-        lambda labels, classes: (labels[:, None] == torch.arange(classes)).float(),
-        lambda labels, classes: (labels[:, None] == torch.arange(1, classes + 1)).float(),
+        lambda labels, num_classes: (labels[:, None] == torch.arange(num_classes)).float(),
+        lambda labels, num_classes: (labels[:, None] == torch.arange(1, num_classes + 1)).float(),
     ),
     ("tensors/patches", patches, lambda images, size: patches(images, size, (0, 2, 4, 3, 5, 1))),
     (
@@ -41,12 +41,12 @@ ANSWERS = [
     ),
     (
         "knn/weighted_vote",
-        lambda labels, distances, classes: (
-            torch.zeros(len(labels), classes)
+        lambda labels, distances, num_classes: (
+            torch.zeros(len(labels), num_classes)
             .scatter_add_(1, labels, 1 / (distances + 0.001))
             .argmax(1)
         ),
-        lambda labels, distances, classes: labels.mode(dim=1).values,
+        lambda labels, distances, num_classes: labels.mode(dim=1).values,
     ),
 ]
 

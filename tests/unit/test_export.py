@@ -7,20 +7,8 @@ import nbformat
 import pytest
 from dl4cv.book import export, references
 from dl4cv.book.chapters import Chapter
+from small_book import FRONT_MATTER
 
-HEAD = """---
-jupytext:
-  text_representation:
-    extension: .md
-    format_name: myst
-    format_version: 0.13
-kernelspec:
-  display_name: Python 3
-  language: python
-  name: python3
----
-
-"""
 FIGURE = """```{{code-cell}} ipython3
 ---
 mystnb:
@@ -55,7 +43,7 @@ def book(tmp_path: Path):
     (tmp_path / "book/index.md").write_text("# Front\n")
     (tmp_path / "book/part").mkdir()
     (tmp_path / "book/part/before.md").write_text(
-        HEAD
+        FRONT_MATTER
         + "(before)=\n# What came before\n\n"
         + FIGURE.format(caption="A curve.", name="before-fig_a")
         + "```{math}\n:label: before-eq\nx\n```\n"
@@ -68,7 +56,7 @@ def book(tmp_path: Path):
 
     def exported(body: str, **quoted: str) -> nbformat.NotebookNode:
         source = tmp_path / "book/part/here.md"
-        source.write_text(HEAD + "(here)=\n# Here\n\n" + body, "utf-8")
+        source.write_text(FRONT_MATTER + "(here)=\n# Here\n\n" + body, "utf-8")
         known = references.read(tmp_path)
         return export.notebook(Chapter(source), known, quoted, tmp_path)
 
@@ -228,7 +216,7 @@ def test_a_solution_in_code_is_a_folded_cell(book, words, shown):
     ],
 )
 def test_what_has_no_form_is_an_error_with_its_place(book, written, complaint):
-    lines = (HEAD + "(here)=\n# Here\n\n").count("\n")
+    lines = (FRONT_MATTER + "(here)=\n# Here\n\n").count("\n")
     with pytest.raises(
         export.ExportError, match=rf"here\.md:{lines + 3}: .*{re.escape(complaint)}"
     ):

@@ -10,10 +10,7 @@ from dl4cv.models import gan
 from torch import nn
 from torch.nn import functional as F
 
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("DL4CV_CACHE", str(tmp_path))
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 def players(latent_dim: int = 3) -> gan.GAN:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import torchvision
+from dl4cv import storage
 from dl4cv.fetch.published import MANUAL_DIR, Mirror, PinnedFile
 from dl4cv.fetch.sources import FetchError
 from dl4cv.pretrained import __main__ as command
@@ -55,11 +56,8 @@ class Squeeze:
 
 
 @pytest.fixture
-def squeeze(tmp_path, monkeypatch) -> Squeeze:
-    monkeypatch.setenv("DL4CV_CACHE", str(tmp_path))
-    for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-    return Squeeze(tmp_path, monkeypatch)
+def squeeze(cache, no_proxy, monkeypatch) -> Squeeze:
+    return Squeeze(cache, monkeypatch)
 
 
 def test_the_logits_are_those_of_the_published_network(squeeze, capsys):
@@ -227,3 +225,10 @@ def test_the_command_fetches_what_chapters_load(squeeze, monkeypatch, capsys):
     assert "SqueezeNet 1.1: fetched from the folder" in capsys.readouterr().out
     assert command.main() == 0
     assert f"SqueezeNet 1.1: already there in {squeeze.cached}" in capsys.readouterr().out
+
+
+def test_a_cache_below_a_file_is_an_error_that_says_what_to_do(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("DL4CV_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(storage.CacheError, match=r"cannot be written .* DL4CV_CACHE"):
+        imagenet.load("squeezenet1_1")

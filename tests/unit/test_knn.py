@@ -1,5 +1,7 @@
 """Nearest neighbours against torch.cdist, SciPy and a plain sort."""
 
+import itertools
+
 import pytest
 import torch
 from dl4cv.models import knn
@@ -108,6 +110,30 @@ def test_neighbors_equal_a_kd_tree(search, k):
     expected = torch.as_tensor(tree_distances).reshape(40, k)
     torch.testing.assert_close(distances, expected, atol=1e-7, rtol=0)
     assert torch.equal(indices, torch.as_tensor(tree_indices).reshape(40, k))
+
+
+def peak_bytes(call) -> int:
+    """What the tensors that ``call`` allocates take at most, at the same time."""
+    with torch.profiler.profile(profile_memory=True) as profile:
+        call()
+    events = sorted(profile.events(), key=lambda event: event.time_range.end)
+    return max(itertools.accumulate(event.self_cpu_memory_usage for event in events))
+
+
+def test_fit_holds_the_sketches_once():
+    images, labels = points(40_000, width=30).float(), torch.zeros(40_000, dtype=torch.int64)
+    fitted = knn.KNearestNeighbors(1)
+    peak = peak_bytes(lambda: fitted.fit(images, labels))
+    assert peak < 1.5 * fitted.sketches.nbytes
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+def test_fit_sketches_part_by_part_what_it_would_at_once(search):
+    images = points(2_500).float()
+    fitted = search(1).fit(images, torch.zeros(len(images), dtype=torch.int64))
+    sketches = torch.cat([fitted.sketch(part) for part in images.split(1000)])
+    assert torch.equal(fitted.sketches, sketches)
+    assert torch.equal(fitted.squared, sketches.square().sum(1))
 
 
 TYPES = [torch.float16, torch.float32, torch.float64, torch.uint8, torch.int16, torch.int64]

@@ -7,31 +7,12 @@ import nbformat
 import pytest
 from dl4cv.book import build, downloads, notebooks, outputs, references
 from dl4cv.book.chapters import Chapter
+from small_book import CLAIM, HEAD
 
-HEAD = """---
-jupytext:
-  text_representation:
-    extension: .md
-    format_name: myst
-    format_version: 0.13
-kernelspec:
-  display_name: Python 3
-  language: python
-  name: python3
----
-
-(tiny)=
-# Tiny
-
-"""
-PAGE = """```{code-cell} ipython3
-from dl4cv.evidence import claim
-
-claim("tiny/two", 1 + 1, unit="count", at_least=2)
-```
-
-It is {glue:text}`tiny/two`.
-
+PAGE = (
+    HEAD
+    + CLAIM
+    + """
 ```{code-cell} ipython3
 ---
 mystnb:
@@ -51,6 +32,7 @@ print("hello")
 "a value"
 ```
 """
+)
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +47,7 @@ def root(tmp_path_factory) -> Path:
     )
     (root / "_toc.yml").write_text("root: book/index\nparts: [{chapters: [{file: book/tiny}]}]\n")
     (root / "book/index.md").write_text("# Front\n")
-    (root / "book/tiny.md").write_text(HEAD + PAGE)
+    (root / "book/tiny.md").write_text(PAGE)
     assert notebooks.write_all(root) == [root / "book/tiny.ipynb"]
     return root
 

@@ -10,9 +10,8 @@ from torch.nn import functional as F
 
 
 @pytest.fixture
-def bars(tmp_path, monkeypatch):
+def bars(cache):
     """Images of a horizontal and a vertical bar, and an empty run store."""
-    monkeypatch.setenv("DL4CV_CACHE", str(tmp_path))
     images = torch.zeros(512, 1, 28, 28, dtype=torch.uint8)
     images[::2, :, 12:16] = 255
     images[1::2, :, :, 12:16] = 255

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from dl4cv import optim, runtime, training
+from dl4cv.metrics import classification
 from dl4cv.training import checkpoints, loop, runs
 from torch import nn
 from torch.nn import functional as F
@@ -25,10 +26,7 @@ sys.modules["tiny"] = tiny
 spec.loader.exec_module(tiny)
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("DL4CV_CACHE", str(tmp_path))
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 X, Y = torch.randn(32, 3), torch.randn(32, 2)
@@ -414,3 +412,26 @@ def test_smoothed_losses_are_the_means_of_windows(window):
     assert means == pytest.approx(expected)
     with pytest.raises(ValueError, match="window is 0"):
         history.smoothed(0)
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.uint8])
+def test_labels_of_any_integer_type_train_and_evaluate_alike(dtype):
+    images = torch.randint(256, (64, 1, 4, 4), dtype=torch.uint8)
+    labels = torch.randint(5, (64,))
+
+    def trained(labels: torch.Tensor) -> tuple[torch.Tensor, float]:
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Flatten(), nn.Linear(16, 5))
+        training.fit(
+            model,
+            training.Batches((images, labels), 16),
+            lambda model, x, y: F.cross_entropy(model(x), y),
+            torch.optim.SGD(model.parameters(), lr=0.1),
+            name="test/labels",
+            steps=8,
+        )
+        return model[1].weight, classification.accuracy(model, images, labels)
+
+    (weight, accuracy), (expected_weight, expected) = trained(labels.to(dtype)), trained(labels)
+    assert torch.equal(weight, expected_weight)
+    assert accuracy == expected

@@ -1,17 +1,11 @@
 """Losses of several terms, minimized in turn, and the moving average of weights."""
 
-from pathlib import Path
-
 import pytest
 import torch
 from dl4cv import runtime, training
 from torch import nn
 
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("DL4CV_CACHE", str(tmp_path))
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 class Two(nn.Module):

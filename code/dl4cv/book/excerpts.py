@@ -1,10 +1,14 @@
 """Excerpts: a function or class of the package as a chapter shows it."""
 
 import ast
+import io
 import subprocess
 import sys
 import textwrap
+import tokenize
+from collections.abc import Iterator
 from functools import cache
+from itertools import groupby
 from pathlib import Path
 
 #: The longest line that a page's code box shows without a scroll bar.
@@ -17,7 +21,8 @@ def excerpt(path: str | Path, pyobject: str) -> str:
     """Return the source of one object: its body, and of each docstring the summary alone.
 
     The chapter's prose explains the arguments; the file itself keeps the whole docstrings.
-    A method comes without the indentation of its class. Code is wrapped at ``WIDTH`` characters.
+    A method comes without the indentation of its class. Code, docstrings and comments are wrapped
+    at ``WIDTH`` characters.
 
     Args:
         path: a file of Python.
@@ -46,12 +51,43 @@ def excerpt(path: str | Path, pyobject: str) -> str:
 
 @cache
 def _wrapped(source: str) -> str:
-    """Return ``source`` as ruff lays it out in lines of ``WIDTH``."""
+    """Return ``source`` as ruff lays it out in lines of ``WIDTH``, and its prose wrapped too."""
     ruff = Path(sys.executable).with_name("ruff")
     command = [ruff, "format", "--isolated", "--line-length", str(WIDTH), "-"]
-    return subprocess.run(
+    source = subprocess.run(
         command, input=source, capture_output=True, check=True, encoding="utf-8"
     ).stdout
+    lines = source.splitlines()
+    # From the last to the first, so that the line numbers before it stay true.
+    for first, end, mark in sorted([*_docstrings(source), *_comments(source)], reverse=True):
+        if max(map(len, lines[first:end])) > WIDTH:
+            words = " ".join(line.strip().removeprefix(mark) for line in lines[first:end])
+            start = lines[first][: -len(lines[first].lstrip())] + mark
+            lines[first:end] = textwrap.wrap(
+                words, WIDTH, initial_indent=start, subsequent_indent=start, break_on_hyphens=False
+            )
+    return "\n".join(lines) + "\n"
+
+
+def _docstrings(source: str) -> Iterator[tuple[int, int, str]]:
+    """Yield the first line of each docstring, the line after it, and what its lines begin with."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, _DOCUMENTED) and ast.get_docstring(node) is not None:
+            docstring = node.body[0]
+            yield docstring.lineno - 1, docstring.end_lineno or docstring.lineno, ""
+
+
+def _comments(source: str) -> Iterator[tuple[int, int, str]]:
+    """Yield the same of each comment that has its lines to itself."""
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    starts = [
+        token.start
+        for token in tokens
+        if token.type == tokenize.COMMENT and token.line.lstrip().startswith("# ")
+    ]
+    for _, run in groupby(enumerate(starts), lambda item: (item[1][0] - item[0], item[1][1])):
+        rows = [row for _, (row, _) in run]
+        yield rows[0] - 1, rows[-1], "# "
 
 
 def _find(

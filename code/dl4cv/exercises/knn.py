@@ -34,14 +34,14 @@ def _cosine() -> list[Case]:
 
 def _weighted_vote() -> list[Case]:
     cases = []
-    for name, labels, distances, classes in (
+    for name, labels, distances, num_classes in (
         ("one near against two far", [[2, 0, 0]], [[0.1, 1.0, 1.0]], 3),
         ("two near against one nearer", [[2, 0, 0]], [[0.9, 1.0, 1.0]], 3),
         ("a neighbour at distance 0", [[1, 3], [3, 1]], [[0.0, 0.5], [0.0, 0.5]], 4),
     ):
         label, distance = torch.tensor(labels), torch.tensor(distances)
-        votes = F.one_hot(label, classes) / (distance + 0.001)[:, :, None]
-        cases.append(Case(name, (label, distance, classes), votes.sum(1).argmax(1)))
+        votes = F.one_hot(label, num_classes) / (distance + 0.001)[:, :, None]
+        cases.append(Case(name, (label, distance, num_classes), votes.sum(1).argmax(1)))
     return cases
 
 
@@ -49,6 +49,6 @@ EXERCISES = {
     "manhattan": Exercise(_manhattan, "one row of a minus all of b; abs, then sum over pixels."),
     "cosine": Exercise(_cosine, "divide each row by its norm (keepdim=True), then multiply."),
     "weighted_vote": Exercise(
-        _weighted_vote, "make an (N, classes) table and add each weight in its label's column."
+        _weighted_vote, "make an (N, K) table and add each weight in its label's column."
     ),
 }

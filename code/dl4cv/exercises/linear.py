@@ -6,10 +6,10 @@ from torch.nn import functional as F
 from dl4cv.exercises import Case, Exercise
 
 
-def _batch(count: int, classes: int, *, seed: int, scale: float = 2.0):
+def _batch(count: int, num_classes: int, *, seed: int, scale: float = 2.0):
     generator = torch.Generator().manual_seed(seed)
-    scores = scale * torch.randn(count, classes, generator=generator, dtype=torch.float64)
-    return scores, torch.randint(classes, (count,), generator=generator)
+    scores = scale * torch.randn(count, num_classes, generator=generator, dtype=torch.float64)
+    return scores, torch.randint(num_classes, (count,), generator=generator)
 
 
 def _autograd(loss_fn, tensor: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -39,10 +39,10 @@ def _svm_gradient() -> list[Case]:
         ("nine images, no penalty", (9, 6, 4), 0.0),
         ("five images with a penalty", (5, 3, 10), 0.3),
     ):
-        count, features, classes = shape
+        count, features, num_classes = shape
         images, _ = _batch(count, features, seed=3)
-        weight, _ = _batch(classes, features, seed=4, scale=0.5)
-        _, labels = _batch(count, classes, seed=5)
+        weight, _ = _batch(num_classes, features, seed=4, scale=0.5)
+        _, labels = _batch(count, num_classes, seed=5)
 
         def loss(w, images=images, labels=labels, l2=l2):
             hinge = F.multi_margin_loss(images @ w.T, labels)
@@ -72,15 +72,14 @@ def _label_smoothing() -> list[Case]:
 
 def _squared_hinge() -> list[Case]:
     cases = []
-    for name, count, classes, seed in (
+    for name, count, num_classes, seed in (
         ("one image, three classes", 1, 3, 9),
         ("eight images, five classes", 8, 5, 10),
         ("two classes", 5, 2, 11),
     ):
-        scores, labels = _batch(count, classes, seed=seed)
+        scores, labels = _batch(count, num_classes, seed=seed)
         expected = _autograd(
-            lambda s, labels=labels, classes=classes: classes * F.multi_margin_loss(s, labels, p=2),
-            scores,
+            lambda s, labels=labels, k=num_classes: k * F.multi_margin_loss(s, labels, p=2), scores
         )
         cases.append(Case(name, (scores, labels), expected))
     return cases

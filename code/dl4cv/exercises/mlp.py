@@ -8,13 +8,13 @@ from dl4cv.exercises import Case, Exercise, normal, pullback, uniform
 
 def _two_layers() -> list[Case]:
     cases = []
-    for name, count, features, hidden, classes in (
+    for name, count, features, hidden, num_classes in (
         ("one image", 1, 3, 4, 2),
         ("six images", 6, 5, 4, 3),
         ("one hidden unit", 4, 3, 1, 3),
     ):
-        x, labels = normal(count, features, seed=count), torch.arange(count) % classes
-        shapes = ((hidden, features), (hidden,), (classes, hidden), (classes,))
+        x, labels = normal(count, features, seed=count), torch.arange(count) % num_classes
+        shapes = ((hidden, features), (hidden,), (num_classes, hidden), (num_classes,))
         parameters = [normal(*shape, seed=10 + i) for i, shape in enumerate(shapes)]
 
         def loss(W1, b1, W2, b2, x=x, labels=labels):

@@ -25,8 +25,8 @@ def _standardise() -> list[Case]:
 
 def _one_hot() -> list[Case]:
     return [
-        Case(name, (labels, classes), F.one_hot(labels, classes).float())
-        for name, labels, classes in (
+        Case(name, (labels, num_classes), F.one_hot(labels, num_classes).float())
+        for name, labels, num_classes in (
             ("three labels", torch.tensor([2, 0, 1]), 3),
             ("a class that no label names", torch.tensor([0, 3, 3]), 5),
             ("as many labels as classes, all alike", torch.tensor([1, 1, 1, 1]), 4),

@@ -17,15 +17,15 @@ def _early_stop() -> list[Case]:
 
 def _mixup() -> list[Case]:
     cases = []
-    for name, count, classes, share in (("two images", 2, 3, 0.25), ("five images", 5, 4, 0.9)):
-        images, labels = uniform(count, 1, 2, 3, seed=count), torch.arange(count) % classes
+    for name, count, num_classes, share in (("two images", 2, 3, 0.25), ("five images", 5, 4, 0.9)):
+        images, labels = uniform(count, 1, 2, 3, seed=count), torch.arange(count) % num_classes
         order = torch.arange(count).roll(1)
-        hot = F.one_hot(labels, classes).double()
+        hot = F.one_hot(labels, num_classes).double()
         expected = (
             (share * images + (1 - share) * images[order]).round(decimals=8),
             (share * hot + (1 - share) * hot[order]).round(decimals=8),
         )
-        cases.append(Case(name, (images, labels, classes, share, order), expected))
+        cases.append(Case(name, (images, labels, num_classes, share, order), expected))
     return cases
 
 

@@ -3,6 +3,8 @@
 Images are floats in [0, 1], ``net`` maps them to logits (N, K), and no pixel moves by more than ε.
 """
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -25,13 +27,13 @@ def fgsm(
     Shape: (N, C, H, W) in [0, 1].
 
     Raises:
-        ValueError: if ``epsilon`` is below 0, the images are not floats in [0, 1], or a label is no
-            class.
+        ValueError: if ``epsilon`` is below 0 or not finite, the images are not floats in [0, 1], or
+            a label is no class.
 
     Source: Goodfellow, Shlens and Szegedy, "Explaining and Harnessing Adversarial Examples" (2015),
         arXiv:1412.6572, section 4.
     """
-    _check(images, epsilon)
+    _check(images, epsilon=epsilon)
     return (images + epsilon * _uphill(net, images, labels, targeted)).clamp(0, 1)
 
 
@@ -61,12 +63,13 @@ def pgd(
     Shape: (N, C, H, W) in [0, 1].
 
     Raises:
-        ValueError: if ``steps`` is below 1, or as ``fgsm`` does.
+        ValueError: if ``steps`` is below 1, or as ``fgsm`` does; ``rate`` is held to the range of
+            ``epsilon``.
 
     Source: Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks" (2018),
         arXiv:1706.06083, section 2.1.
     """
-    _check(images, epsilon)
+    _check(images, epsilon=epsilon, rate=rate)
     if steps < 1:
         raise ValueError(f"steps is {steps}; expected at least 1")
     shift = (2 * torch.rand(images.shape, generator=generator).to(images) - 1) * epsilon
@@ -88,7 +91,8 @@ def _uphill(net: Net, images: Tensor, labels: Tensor, targeted: bool) -> Tensor:
     return -slope.sign() if targeted else slope.sign()
 
 
-def _check(images: Tensor, epsilon: float) -> None:
-    if not epsilon >= 0:  # NaN is not
-        raise ValueError(f"epsilon is {epsilon}; expected at least 0")
+def _check(images: Tensor, **moves: float) -> None:
+    for name, value in moves.items():
+        if not 0 <= value < math.inf:
+            raise ValueError(f"{name} is {value}; expected at least 0, and finite")
     check_images(images)

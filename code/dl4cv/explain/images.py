@@ -3,6 +3,8 @@
 ``training.fit`` trains these like any other model; its loss looks at the N images they return.
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -159,8 +161,8 @@ def jitter(images: Tensor, pixels: int) -> Tensor:
     height, width = images.shape[2] - pixels, images.shape[3] - pixels
     if pixels < 0 or min(height, width) < 1:
         raise ValueError(
-            f"pixels is {pixels}; expected 0 to {min(images.shape[2:]) - 1} for images of "
-            f"{images.shape[2]} × {images.shape[3]}"
+            f"pixels is {pixels}; expected 0 to {min(images.shape[2:]) - 1} for "
+            f"images of {images.shape[2]} × {images.shape[3]}"
         )
     down, right = (int(torch.randint(pixels + 1, ())) for _ in range(2))
     return images[:, :, down : down + height, right : right + width]
@@ -177,10 +179,10 @@ def random_affine(images: Tensor, *, degrees: float, zoom: float) -> Tensor:
     Shape: (N, C, H, W), as given.
 
     Raises:
-        ValueError: if ``zoom`` is below 1.
+        ValueError: if ``zoom`` is below 1 or not finite.
     """
-    if zoom < 1:
-        raise ValueError(f"zoom is {zoom}; expected at least 1")
+    if not 1 <= zoom < math.inf:
+        raise ValueError(f"zoom is {zoom}; expected at least 1, and finite")
     angle = torch.deg2rad((2 * torch.rand(()) - 1) * degrees)
     factor = zoom ** (2 * torch.rand(()) - 1)
     cos, sin, zero = angle.cos() / factor, angle.sin() / factor, torch.zeros(())

@@ -392,7 +392,7 @@ def _sample_pixel(logits: Tensor, noise: Tensor, temperature: float) -> Tensor:
 
 def _canvas(noise: Tensor, given: Tensor | None, rows: int, temperature: float) -> Tensor:
     """Return images of zeros, but for the rows that are given."""
-    if temperature <= 0:
+    if not temperature > 0:  # NaN is not
         raise ValueError(f"temperature is {temperature}; expected more than 0")
     if noise.ndim != 4 or noise.shape[1] != 1:
         raise ValueError(f"noise has shape {tuple(noise.shape)}; expected (N, 1, H, W)")

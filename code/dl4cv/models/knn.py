@@ -147,8 +147,13 @@ class KNearestNeighbors:
         self.images, self.labels = images, labels.long()
         self.num_classes = int(self.labels.max()) + 1
         self._prepare(images[:: max(1, len(images) // 10_000)].double())
-        self.sketches = torch.cat([self.sketch(part) for part in images.split(1000)])
-        self.squared = self.sketches.square().sum(1)  # (N,)
+        # Filled part by part: a list of the parts, or all squares at once, would be a second copy.
+        width = self.sketch(images[:1]).shape[1]
+        self.sketches = images.new_empty(len(images), width, dtype=self.precision)
+        parts = self.sketches.split(1000)
+        for part, some in zip(parts, images.split(1000), strict=True):
+            part.copy_(self.sketch(some))
+        self.squared = torch.cat([part.square().sum(1) for part in parts])  # (N,)
         self.longest = float(self.squared.max())
         # Rounding moves a rough distance by less than this fraction of two squared lengths.
         self.slack = 4 * (images.shape[1] + 8) * torch.finfo(self.precision).eps

@@ -20,7 +20,12 @@ def fetch(network: Network) -> bool:
     path = path_of(network)
 
     def verify() -> None:
-        sources.check(str(path), path.read_bytes(), network.file.sha256)
+        try:
+            content = path.read_bytes()
+        except NotADirectoryError as error:
+            # The cache lies below a file. Whoever writes there next says so and names DL4CV_CACHE.
+            raise FileNotFoundError(f"{path} does not exist") from error
+        sources.check(str(path), content, network.file.sha256)
 
     def keep(files: dict[str, bytes]) -> None:
         storage.remove_parts(path)
