@@ -6,6 +6,7 @@ anything heavy.
 
 import ast
 import importlib.util
+import uuid
 from collections.abc import Iterable
 from functools import lru_cache
 from itertools import accumulate
@@ -66,7 +67,16 @@ def imports(source: str, package: Path = PACKAGE) -> set[str]:
     return {name for name in named if _file(name, package) is not None}
 
 
-def all_modules(package: Path = PACKAGE) -> dict[str, str]:
+def running(names: Iterable[str]) -> dict[str, str]:
+    """Return the digests of the modules that ``names`` reach, as this process runs them."""
+    reached = modules_reached(names, parents=False)
+    return {
+        name: digest if _AT_START.get(name) == digest else digest + _UNSURE
+        for name, digest in reached.items()
+    }
+
+
+def _all_modules(package: Path) -> dict[str, str]:
     """Return the SHA-256 of the source of every module of the package, by dotted name."""
     digests: dict[str, str] = {}
     for file in package.rglob("*.py"):
@@ -74,6 +84,12 @@ def all_modules(package: Path = PACKAGE) -> dict[str, str]:
         name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
         digests[name] = storage.sha256(file.read_bytes())
     return digests
+
+
+#: The package's sources when this process began. A file that was edited since may or may not be
+#: what the process runs, so then its digest is one that no other process will ever have.
+_AT_START = _all_modules(PACKAGE)
+_UNSURE = f" edited while process {uuid.uuid4()} ran"
 
 
 def _file(name: str, package: Path) -> Path | None:
