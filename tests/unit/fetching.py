@@ -64,7 +64,7 @@ class Server:
         self.http.server_close()
 
 
-def make(*sources: published.Source, seed: int = 0, side: int = 4, pin_gz: bool = False):
+def make(*sources: published.Source, seed: int = 0, side: int = 4):
     """Return a tiny data set of 6 + 3 images and its gzipped files by name."""
     numbers = np.random.default_rng(seed)
     splits, packed = {}, {}
@@ -74,14 +74,9 @@ def make(*sources: published.Source, seed: int = 0, side: int = 4, pin_gz: bool 
         parts = []
         for kind, values in (("images", images), ("labels", labels)):
             content = formats.encode_idx(values)
-            gz = gzip.compress(content, mtime=0)
-            pins = (hashlib.sha256(content).hexdigest(), hashlib.sha256(gz).hexdigest())
-            packed[f"{split}-{kind}.gz"] = gz
-            parts.append(
-                published.PinnedFile(
-                    f"{split}-{kind}", len(content), pins[0], pins[1] if pin_gz else None
-                )
-            )
+            packed[f"{split}-{kind}.gz"] = gzip.compress(content, mtime=0)
+            pin = hashlib.sha256(content).hexdigest()
+            parts.append(published.PinnedFile(f"{split}-{kind}", len(content), pin))
         digest = hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest()
         splits[split] = registry.Split(*parts, (count, 1, side, side), digest)
     dataset = registry.DataSet(

@@ -158,7 +158,7 @@ def test_only_quoted_values_are_kept(book):
         (":::{tip}\nA\n:::", "> **Tip.**\n>\n> A"),
         ("::::{container} links\n[A](before.md)\n::::", f"[A]({SITE}book/part/before.html)"),
         (
-            "```{table} A {glue:text}`here/a`\n:name: here-tab\n\n| a |\n|---|\n| b |\n```",
+            ":::{table} A {glue:text}`here/a`\n:name: here-tab\n\n| a |\n|---|\n| b |\n:::",
             "**Table 1.** A 1\n\n| a |\n|---|\n| b |",
         ),
         ("```python\n{ref}`a`\n```", "```python\n{ref}`a`\n```"),
@@ -171,7 +171,7 @@ def test_directives_become_markdown(text, written, read):
 
 def test_an_exercise_and_its_solution_in_words(text):
     body = (
-        "```{exercise} Why {eq}`before-eq`?\n:label: here-ex\nSay.\n```\n\n"
+        ":::{exercise} Why {eq}`before-eq`?\n:label: here-ex\nSay.\n:::\n\n"
         "```{solution} here-ex\n:label: here-sol\n:class: dropdown\nSo.\n```\n"
     )
     title = f"Why [(1)]({SITE}book/part/before.html#equation-before-eq)?"

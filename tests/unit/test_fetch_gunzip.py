@@ -8,11 +8,11 @@ from dl4cv.fetch import sources
 
 
 def test_gunzip_gives_exactly_what_was_announced():
-    assert sources.gunzip(gzip.compress(b"12345"), size=5) == b"12345"
-    with pytest.raises(ValueError, match="holds more bytes; expected 4"):
-        sources.gunzip(gzip.compress(b"12345"), size=4)
-    with pytest.raises(ValueError, match="holds 5 bytes; expected 6"):
-        sources.gunzip(gzip.compress(b"12345"), size=6)
+    assert sources.gunzip("packed", gzip.compress(b"12345"), size=5) == b"12345"
+    with pytest.raises(ValueError, match="packed holds more bytes; expected 4"):
+        sources.gunzip("packed", gzip.compress(b"12345"), size=4)
+    with pytest.raises(ValueError, match="packed holds 5 bytes; expected 6"):
+        sources.gunzip("packed", gzip.compress(b"12345"), size=6)
 
 
 def test_a_bomb_does_not_unfold(monkeypatch):
@@ -22,7 +22,7 @@ def test_a_bomb_does_not_unfold(monkeypatch):
         gzip.GzipFile, "read", lambda self, size=-1: (asked.append(size), read(self, size))[1]
     )
     with pytest.raises(ValueError, match="more"):
-        sources.gunzip(gzip.compress(bytes(50_000_000)), size=1000)
+        sources.gunzip("packed", gzip.compress(bytes(50_000_000)), size=1000)
     assert asked == [1001]
 
 
@@ -31,8 +31,8 @@ def test_a_bomb_does_not_unfold(monkeypatch):
 )
 def test_a_broken_gzip_file_is_refused(spoil):
     packed = gzip.compress(bytes(range(256)) * 9)
-    with pytest.raises(ValueError, match="not a whole gzip file"):
-        sources.gunzip(spoil(packed), size=2304)
+    with pytest.raises(ValueError, match="packed is not a whole gzip file"):
+        sources.gunzip("packed", spoil(packed), size=2304)
 
 
 def test_a_checksum_may_be_a_prefix_of_eight_digits():

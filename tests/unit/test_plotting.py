@@ -14,7 +14,7 @@ from PIL import Image, ImageSequence
 
 def test_grid_places_images_row_by_row():
     images = torch.arange(5, dtype=torch.uint8).view(5, 1, 1, 1).expand(5, 1, 2, 3) * 10
-    grid = plotting.image_grid(images, columns=2, gap=1, background=255)
+    grid = plotting.image_grid(images, columns=2, gap=1)
     assert (grid.mode, grid.size) == ("L", (7, 8))
     assert [grid.getpixel((x, y)) for y in (0, 3, 6) for x in (0, 4)] == [0, 10, 20, 30, 40, 255]
     assert grid.getpixel((3, 0)) == 255

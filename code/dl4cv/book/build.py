@@ -167,7 +167,9 @@ def _summary(
 
 def _write_report(path: Path, reports: dict[str, ChapterReport], budget: str) -> None:
     """Write down what each chapter cost, where; a build that runs nothing leaves the file alone."""
-    report = {
+    if path.exists() and all(report.state == "cached" for report in reports.values()):
+        return
+    content = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine(),
         "versions": {name: version(name) for name in VERSIONS},
@@ -179,14 +181,7 @@ def _write_report(path: Path, reports: dict[str, ChapterReport], budget: str) ->
             for cell in report.dearest_cells
         ),
     }
-
-    def lasting(report: dict) -> dict:
-        passing = {"state": "", "because": []}
-        chapters = {name: {**entry, **passing} for name, entry in report["chapters"].items()}
-        return {**report, "date": "", "chapters": chapters}
-
-    if not path.exists() or lasting(json.loads(path.read_text("utf-8"))) != lasting(report):
-        _write_json(path, report)
+    _write_json(path, content)
 
 
 def _write_json(path: Path, content: object) -> None:

@@ -8,13 +8,10 @@ from pathlib import Path
 
 from myst_nb.core.read import is_myst_markdown_notebook
 from sphinx.application import Sphinx
-from sphinx.util import logging
 
 from dl4cv.book import notebooks, references
 from dl4cv.book.chapters import Chapter
 from dl4cv.book.outputs import OutputCache
-
-logger = logging.getLogger(__name__)
 
 
 def write_notebooks(app: Sphinx, error: Exception | None) -> None:
@@ -29,18 +26,8 @@ def write_notebooks(app: Sphinx, error: Exception | None) -> None:
     if not executed:
         return
     known = references.read(root)
-    sizes: dict[int, str] = {}
     for chapter, notebook in executed:
         target = Path(app.outdir, "_sources", chapter.notebook.relative_to(root))
         target.parent.mkdir(parents=True, exist_ok=True)
-        notebooks.write(
-            target, notebooks.executed_as(chapter, notebook, known, notebooks.visible, root)
-        )
-        sizes[target.stat().st_size] = target.name
-    largest = max(sizes)
-    logger.info(
-        "%d notebooks to download; the largest, %s, has %.1f MB",
-        len(executed),
-        sizes[largest],
-        largest / 1e6,
-    )
+        made = notebooks.executed_as(chapter, notebook, known, notebooks.visible, root)
+        notebooks.write(target, made)

@@ -10,12 +10,15 @@ import posixpath
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import nbformat
 
 from dl4cv.book import excerpts, myst
 from dl4cv.book.chapters import ROOT, Chapter
 from dl4cv.book.references import Citation, References, Target
+
+T = TypeVar("T")
 
 GLUE = "application/papermill.record/text/plain"
 
@@ -224,13 +227,8 @@ class _Writer:
 
     def _admonition(self, block: myst.Block) -> str:
         title = f"**{block.name.capitalize()}.**"
-        inside = _joined(
-            [
-                title,
-                block.argument and self._inline(block.argument, block.line),
-                self._inside(block),
-            ]
-        )
+        argument = self._inline(block.argument, block.line)
+        inside = _joined([title, argument, self._inside(block)])
         return "\n".join(f"> {line}".rstrip() for line in inside.split("\n"))
 
     def _inline(self, text: str, line: int) -> str:
@@ -255,44 +253,45 @@ class _Writer:
         return text.replace("REPOSITORY", self._references.repository)
 
     def _measured(self, name: str, line: int) -> str:
-        if name not in self._quoted:
-            raise self._error(line, f"no run measured {name!r}")
-        self.used[name] = self._quoted[name]
-        return self._quoted[name]
+        self.used[name] = self._known(self._quoted, name, line, "no run measured {!r}")
+        return self.used[name]
 
     def _label(self, body: str, line: int) -> str:
-        titled = _TITLED.match(body)
-        target = self._target(titled["target"] if titled else body, line)
-        return f"[{titled['title'] if titled else target.text}]({target.url})"
+        return self._link(body, line, self._target)
 
     def _document(self, body: str, line: int) -> str:
+        return self._link(body, line, self._page_at)
+
+    def _link(self, body: str, line: int, find: Callable[[str, int], Target]) -> str:
         titled = _TITLED.match(body)
-        target = self._page_at(titled["target"] if titled else body, line)
+        target = find(titled["target"] if titled else body, line)
         return f"[{titled['title'] if titled else target.text}]({target.url})"
 
     def _parenthetical(self, keys: str, line: int) -> str:
-        cited = [self._citation(key.strip(), line) for key in keys.split(",")]
+        cited = self._citations(keys, line)
         return "(" + "; ".join(f"[{c.authors}, {c.year}]({c.url})" for c in cited) + ")"
 
     def _textual(self, keys: str, line: int) -> str:
-        cited = [self._citation(key.strip(), line) for key in keys.split(",")]
-        return ", ".join(f"[{c.authors} ({c.year})]({c.url})" for c in cited)
+        return ", ".join(f"[{c.authors} ({c.year})]({c.url})" for c in self._citations(keys, line))
 
-    def _citation(self, key: str, line: int) -> Citation:
-        if key not in self._references.citations:
-            raise self._error(line, f"the bibliography has no {key!r}")
-        return self._references.citations[key]
+    def _citations(self, keys: str, line: int) -> list[Citation]:
+        known = self._references.citations
+        return [
+            self._known(known, key.strip(), line, "the bibliography has no {!r}")
+            for key in keys.split(",")
+        ]
 
     def _target(self, label: str, line: int) -> Target:
-        if label not in self._references.labels:
-            raise self._error(line, f"no page has the label {label!r}")
-        return self._references.labels[label]
+        return self._known(self._references.labels, label, line, "no page has the label {!r}")
 
     def _page_at(self, path: str, line: int) -> Target:
         page = posixpath.normpath(posixpath.join(posixpath.dirname(self._page), path))
-        if page not in self._references.pages:
-            raise self._error(line, f"there is no page {page!r}")
-        return self._references.pages[page]
+        return self._known(self._references.pages, page, line, "there is no page {!r}")
+
+    def _known(self, known: Mapping[str, T], name: str, line: int, complaint: str) -> T:
+        if name not in known:
+            raise self._error(line, complaint.format(name))
+        return known[name]
 
     def _error(self, line: int, what: str) -> ExportError:
         return ExportError(f"{self._page}.md:{line}: {what}")

@@ -61,18 +61,19 @@ class BuildReport(ClaimsLedger):
         report = self._read(REPORT)
         if not report:
             return [_paragraph("This page fills when the book is built: nothing was built yet.")]
-        facts = {"Built on": report.get("date", ""), **_flat(report.get("machine", ""), "Machine")}
-        versions = report.get("versions", {})
-        facts["Versions"] = ", ".join(f"{name} {number}" for name, number in versions.items())
-        rows = [[_text(name), _text(value)] for name, value in facts.items() if value]
-        found: list[nodes.Node] = [_table(("What", "Which"), rows)]
-        if chapters := report.get("chapters"):
-            rows = [_chapter_row(name, entry) for name, entry in chapters.items()]
-            found.append(_table(CHAPTER_COLUMNS, rows))
-        if cells := report.get("dearest_cells"):
-            found.append(_paragraph("The cells that took longest when their chapters last ran:"))
-            found.append(_table(CELL_COLUMNS, [_cell_row(cell) for cell in cells]))
-        return found
+        versions = (f"{name} {number}" for name, number in report["versions"].items())
+        facts = {
+            "Built on": report["date"],
+            **{what.capitalize(): value for what, value in report["machine"].items()},
+            "Versions": ", ".join(versions),
+        }
+        rows = [[_text(what), _text(value)] for what, value in facts.items()]
+        return [
+            _table(("What", "Which"), rows),
+            _table(CHAPTER_COLUMNS, [_chapter_row(*each) for each in report["chapters"].items()]),
+            _paragraph("The cells that took longest when their chapters last ran:"),
+            _table(CELL_COLUMNS, [_cell_row(cell) for cell in report["dearest_cells"]]),
+        ]
 
 
 #: What a chapter's seconds are split into, as ``costs.split`` names them.
@@ -87,18 +88,15 @@ CLAIM_COLUMNS = ("Claim", "Measured", "Seeds", "Band", "Holds", "Seconds")
 
 
 def _claim_row(entry: dict[str, Any]) -> list[nodes.Node]:
-    seconds = entry.get("seconds")
     verdict = nodes.inline("", "yes" if entry["holds"] else "no")
     verdict["classes"].append("holds" if entry["holds"] else "fails")
-    short = entry["name"].removeprefix(f"{entry['chapter']}/")
-    name = nodes.literal("", short)
-    cost = "" if seconds is None else f"{seconds:.3g}"
-    if cost and entry.get("trained_now") is False:
+    cost = "" if entry["seconds"] is None else f"{entry['seconds']:.3g}"
+    if cost and entry["trained_now"] is False:
         cost += " (earlier)"
     return [
-        name,
+        nodes.literal("", entry["name"].removeprefix(f"{entry['chapter']}/")),
         _text(claims.value_text(entry)),
-        _text(entry.get("seeds", 1)),
+        _text(entry["seeds"]),
         _text(claims.band_text(entry)),
         verdict,
         _text(cost),
@@ -128,18 +126,12 @@ def _cell_row(cell: dict[str, Any]) -> list[nodes.Node]:
 
 def _summary(ledger: Sequence[dict[str, Any]]) -> nodes.Node:
     held = sum(entry["holds"] for entry in ledger)
-    devices = sorted({str(entry.get("device", "")) for entry in ledger})
-    budgets = sorted({str(entry.get("budget", "")) for entry in ledger})
+    devices = sorted({entry["device"] for entry in ledger})
+    budgets = sorted({entry["budget"] for entry in ledger})
     return _paragraph(
         f"{held} of {len(ledger)} claims hold, measured on {' and '.join(devices)} at the budget "
         f"{' and '.join(budgets)}."
     )
-
-
-def _flat(value: Any, label: str) -> dict[str, str]:
-    if isinstance(value, dict):
-        return {str(key).replace("_", " ").capitalize(): str(v) for key, v in value.items()}
-    return {label: str(value)}
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[nodes.Node]]) -> nodes.Node:

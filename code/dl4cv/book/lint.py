@@ -81,7 +81,8 @@ def lint(chapter: Chapter) -> list[Finding]:
                 if ITEM.search(formula):
                     complain(number, "formula", f"{formula!r} is cut by a line that begins a list")
             labels += [first or second for first, second in LABEL.findall(cell.source)]
-        labels += _figure_names(cell)
+        if name := cell.metadata.get("mystnb", {}).get("figure", {}).get("name"):
+            labels.append(name)
     for label in labels:
         if label != chapter.name and not label.startswith(f"{chapter.name}-"):
             complain(0, "label", f"label {label!r} does not begin with {chapter.name!r} and a dash")
@@ -112,11 +113,6 @@ def _code_problems(cell: nbformat.NotebookNode, chapter: str) -> Iterator[tuple[
                     f"figure-{key}",
                     f"the cell draws a figure that has no {key} (mystnb: figure: {key})",
                 )
-
-
-def _figure_names(cell: nbformat.NotebookNode) -> list[str]:
-    name = cell.metadata.get("mystnb", {}).get("figure", {}).get("name")
-    return [name] if name else []
 
 
 def _unknown_quotes(chapter: Chapter, claimed: set[str]) -> Iterator[Finding]:

@@ -6,12 +6,23 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+from mdit_py_plugins.colon_fence import colon_fence_plugin
+from mdit_py_plugins.dollarmath import dollarmath_plugin
+from mdit_py_plugins.front_matter import front_matter_plugin
+from mdit_py_plugins.myst_blocks import myst_block_plugin
 
-_FENCE = re.compile(r"^(?P<indent> *)(?P<fence>`{3,}|~{3,}|:{3,})(?P<info>.*)$")
 _DIRECTIVE = re.compile(r"^\{(?P<name>[\w:-]+)\} *(?P<argument>.*)$")
 _OPTION = re.compile(r"^:(?P<key>[\w-]+): *(?P<value>.*)$")
-_LABEL = re.compile(r"^\((?P<label>[\w-]+)\)=\s*$")
-_FORMULA = re.compile(r"^ *\$\$")
+
+_PARSER = MarkdownIt("commonmark").disable("inline")
+for _plugin in (front_matter_plugin, colon_fence_plugin, dollarmath_plugin, myst_block_plugin):
+    _PARSER.use(_plugin)
+
+#: The tokens that are blocks; what stands between two of them is text.
+_VERBATIM = ("fence", "colon_fence", "math_block", "math_block_label")
+_SKIPPED = ("front_matter", "myst_line_comment")
 
 
 @dataclass(frozen=True)
@@ -43,68 +54,35 @@ class Block:
 def blocks(lines: Sequence[str], first: int = 1) -> Iterator[Block]:
     """Yield the blocks of ``lines``, of which the first stands at line ``first`` of the page.
 
-    A comment (a line that begins with ``%``) belongs to no block.
+    Front matter and comments (lines that begin with ``%``) belong to no block.
     """
-    text: list[str] = []
     place = 0
-    while place < len(lines):
-        line, start = lines[place], place
-        block = None
-        if fence := _FENCE.match(line):
-            place = _end_of_fence(lines, place, fence)
-            block = _fenced(lines[start:place], first + start, fence)
-        elif _FORMULA.match(line):
-            place = _end_of_formula(lines, place)
-            block = Block("verbatim", first + start, list(lines[start:place]))
-        else:
-            place += 1
-            if label := _LABEL.match(line):
-                block = Block("label", first + start, name=label["label"])
-            elif not line.startswith("%"):
-                text.append(line)
-                continue
-        if text:
-            yield Block("text", first + start - len(text), text)
-            text = []
-        if block:
-            yield block
-    if text:
-        yield Block("text", first + len(lines) - len(text), text)
+    for token in _PARSER.parse("\n".join(lines)):
+        if token.type not in (*_VERBATIM, *_SKIPPED, "myst_target"):
+            continue
+        assert token.map is not None
+        start, end = token.map
+        if place < start:
+            yield Block("text", first + place, list(lines[place:start]))
+        if token.type == "myst_target":
+            yield Block("label", first + start, name=token.content)
+        elif token.type in _VERBATIM:
+            yield _fenced(token, list(lines[start:end]), first + start)
+        place = end
+    if place < len(lines):
+        yield Block("text", first + place, list(lines[place:]))
 
 
 def page(text: str) -> Iterator[Block]:
-    """Yield the blocks of a whole page, code cells among them, but not its front matter."""
-    lines = text.splitlines()
-    start = lines.index("---", 1) + 1 if lines[:1] == ["---"] else 0
-    return blocks(lines[start:], start + 1)
+    """Yield the blocks of a whole page, code cells among them."""
+    return blocks(text.splitlines())
 
 
-def _end_of_fence(lines: Sequence[str], start: int, opening: re.Match[str]) -> int:
-    mark, length = opening["fence"][0], len(opening["fence"])
-    closing = re.compile(rf"^ *{re.escape(mark)}{{{length},}}\s*$")
-    for place in range(start + 1, len(lines)):
-        if closing.match(lines[place]):
-            return place + 1
-    return len(lines)
-
-
-def _end_of_formula(lines: Sequence[str], start: int) -> int:
-    """Return the line after a display formula between double dollars, on one line or several."""
-    seen = 0
-    for place in range(start, len(lines)):
-        seen += lines[place].count("$$")
-        if seen >= 2:
-            return place + 1
-    return len(lines)
-
-
-def _fenced(lines: Sequence[str], line: int, fence: re.Match[str]) -> Block:
-    directive = _DIRECTIVE.match(fence["info"].strip())
+def _fenced(token: Token, lines: list[str], line: int) -> Block:
+    directive = _DIRECTIVE.match(token.info.strip())
     if not directive:
-        return Block("verbatim", line, list(lines))
-    indent = fence["indent"]
-    closed = len(lines) > 1 and set(lines[-1].strip()) == {fence["fence"][0]}
-    body = [text.removeprefix(indent) for text in lines[1 : -1 if closed else None]]
+        return Block("verbatim", line, lines)
+    body = token.content.splitlines()
     options, skipped = _options(body)
     return Block(
         "directive",
@@ -114,7 +92,7 @@ def _fenced(lines: Sequence[str], line: int, fence: re.Match[str]) -> Block:
         directive["argument"].strip(),
         options,
         line + 1 + skipped,
-        indent,
+        indent=lines[0][: len(lines[0]) - len(lines[0].lstrip())],
     )
 
 

@@ -16,9 +16,6 @@ from dl4cv.book.outputs import OutputCache, refresh
 from dl4cv.book.references import References
 from dl4cv.evidence.claims import MIME_TYPE
 
-#: What a claim or a recorded number says to the build beside its line of text.
-_FOR_THE_BUILD = {MIME_TYPE, export.GLUE}
-
 
 def write_all(root: Path = ROOT) -> list[Path]:
     """Write every chapter's sibling from its executed cells; return those that changed.
@@ -38,31 +35,32 @@ def executed_as(
     chapter: Chapter,
     executed: nbformat.NotebookNode,
     known: References,
-    keep: Callable[[nbformat.NotebookNode], nbformat.NotebookNode | None],
+    wanted: Callable[[str], bool],
     root: Path = ROOT,
 ) -> nbformat.NotebookNode:
-    """Return the notebook of ``chapter`` with what ``keep`` returns of each executed output."""
+    """Return the notebook of ``chapter`` with the executed outputs of the ``wanted`` MIME types."""
     notebook = export.notebook(chapter, known, export.values(executed), root)
     install, *code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     install.execution_count = 1
     ran = [cell for cell in executed.cells if cell.cell_type == "code"]
     for cell, with_outputs in zip(code, ran, strict=True):
         cell.execution_count = with_outputs.execution_count + 1
-        cell.outputs = [kept for output in with_outputs.outputs if (kept := keep(output))]
+        outputs = (_only(output, wanted) for output in with_outputs.outputs)
+        cell.outputs = [output for output in outputs if output]
         for output in cell.outputs:
             if output.output_type == "execute_result":
                 output.execution_count = cell.execution_count
     return notebook
 
 
-def text_only(output: nbformat.NotebookNode) -> nbformat.NotebookNode | None:
-    """Return ``output`` with its plain text alone, or None if it has none."""
-    return _only(output, lambda kind: kind == "text/plain")
+def text_only(kind: str) -> bool:
+    """Return whether a MIME type is that of plain text."""
+    return kind == "text/plain"
 
 
-def visible(output: nbformat.NotebookNode) -> nbformat.NotebookNode | None:
-    """Return ``output`` without what is meant for the build, or None if nothing is left."""
-    return _only(output, lambda kind: kind not in _FOR_THE_BUILD)
+def visible(kind: str) -> bool:
+    """Return whether a MIME type is meant for readers and not for the build."""
+    return kind not in (MIME_TYPE, export.GLUE)
 
 
 def problems(

@@ -69,13 +69,16 @@ def refresh(
     now = {chapter: fingerprint.of_chapter(chapter.source, root) for chapter in chapters}
     done, stale = {}, {}
     for chapter in chapters:
-        found = cache.get(chapter)
-        if found and found[1].get("fingerprint") == now[chapter]:
-            report = ChapterReport(**{**found[1]["report"], "state": "cached", "because": []})
-            done[chapter] = found[0], report
+        notebook, data = cache.get(chapter) or (None, {})
+        before = data.get("fingerprint", {})
+        if notebook is None:
+            stale[chapter] = ["its cells"]
+        elif before == now[chapter]:
+            report = ChapterReport(**{**data["report"], "state": "cached", "because": []})
+            done[chapter] = notebook, report
         else:
-            before = found[1].get("fingerprint", {}) if found else {}
-            stale[chapter] = _changes(before, now[chapter]) if found else ["its cells"]
+            parts = sorted(before.keys() | now[chapter].keys())
+            stale[chapter] = [key for key in parts if before.get(key) != now[chapter].get(key)]
 
     def keep(chapter: Chapter, made: Execution) -> None:
         report = ChapterReport(
@@ -85,7 +88,7 @@ def refresh(
             peak_mib=round(made.peak_mib),
             split=costs.split(made),
             because=stale[chapter],
-            runs=[match[0] for match in RUN_LINE.finditer(_printed(made.notebook))],
+            runs=RUN_LINE.findall("".join(out.get("text", "") for out in outputs(made.notebook))),
             dearest_cells=costs.dearest(made),
         )
         # What was edited while it ran may or may not be in the outputs: it has to run again.
@@ -120,14 +123,6 @@ def dearest_first(chapters: Iterable[Chapter], cache: OutputCache) -> list[Chapt
         return 3 * cells + sum(map(float, _TRAINED.findall(sibling)))
 
     return sorted(chapters, key=seconds, reverse=True)
-
-
-def _printed(notebook: nbformat.NotebookNode) -> str:
-    return "\n".join(out.text for out in outputs(notebook) if out.output_type == "stream")
-
-
-def _changes(before: dict[str, str], now: dict[str, str]) -> list[str]:
-    return sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
 
 
 def _shortened(parts: Iterable[str], most: int = 3) -> str:

@@ -47,6 +47,16 @@ class DataSet(Published):
         return tuple(f for split in self.splits.values() for f in (split.images, split.labels))
 
 
+def _split(prefix: str, count: int, *, images: str, labels: str, sha256: str) -> Split:
+    """Return a split of ``count`` images in MNIST's files, given the SHA-256 of each."""
+    return Split(
+        images=PinnedFile(f"{prefix}-images-idx3-ubyte", 16 + count * 28 * 28, images),
+        labels=PinnedFile(f"{prefix}-labels-idx1-ubyte", 8 + count, labels),
+        shape=(count, 1, 28, 28),
+        sha256=sha256,
+    )
+
+
 MNIST = DataSet(
     name="mnist",
     title="MNIST",
@@ -56,32 +66,18 @@ MNIST = DataSet(
     license=License("CC BY-SA 3.0", "https://creativecommons.org/licenses/by-sa/3.0/"),
     class_names=tuple("0123456789"),
     splits={
-        "train": Split(
-            images=PinnedFile(
-                "train-images-idx3-ubyte",
-                47_040_016,
-                "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-            ),
-            labels=PinnedFile(
-                "train-labels-idx1-ubyte",
-                60_008,
-                "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-            ),
-            shape=(60_000, 1, 28, 28),
+        "train": _split(
+            "train",
+            60_000,
+            images="ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+            labels="65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
             sha256="edc0d1098aa497be14ace79ddd5171e5a3dcf9c4d196c015389203eb3ba1f59b",
         ),
-        "test": Split(
-            images=PinnedFile(
-                "t10k-images-idx3-ubyte",
-                7_840_016,
-                "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-            ),
-            labels=PinnedFile(
-                "t10k-labels-idx1-ubyte",
-                10_008,
-                "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-            ),
-            shape=(10_000, 1, 28, 28),
+        "test": _split(
+            "t10k",
+            10_000,
+            images="0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+            labels="ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
             sha256="c3f9adf9c66efb572b1f9326c3a511b45910c7173b97be66ceceeeeaef6b802b",
         ),
     },
@@ -118,36 +114,18 @@ FASHION = DataSet(
         "Ankle boot",
     ),
     splits={
-        "train": Split(
-            images=PinnedFile(
-                "train-images-idx3-ubyte",
-                47_040_016,
-                "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
-                "b0564c3eedabfbf835052cff8503ea422014ce006caf5b757f851416ee8300c7",
-            ),
-            labels=PinnedFile(
-                "train-labels-idx1-ubyte",
-                60_008,
-                "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
-                "0ae29f65d86684f32d1b9c85147786c547b9c6aebcaf235f0400a0cce308b056",
-            ),
-            shape=(60_000, 1, 28, 28),
+        "train": _split(
+            "train",
+            60_000,
+            images="c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+            labels="bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
             sha256="16d82e2b505296aa2b78bd5ea0992634f30419a4c97def7c907d154a35ac6157",
         ),
-        "test": Split(
-            images=PinnedFile(
-                "t10k-images-idx3-ubyte",
-                7_840_016,
-                "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
-                "cc1d090a38ace84dfa1aa66e3ada7c336ef481a96936906477e6dd344da56eaa",
-            ),
-            labels=PinnedFile(
-                "t10k-labels-idx1-ubyte",
-                10_008,
-                "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
-                "8d3605d196f4be44669e46906da9733c8131fef761fdbfec72c424d5222f1a05",
-            ),
-            shape=(10_000, 1, 28, 28),
+        "test": _split(
+            "t10k",
+            10_000,
+            images="5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+            labels="0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
             sha256="9f1ec356a747bfe4ebab3cfb722d3694c9ca737e2570f6f90cf31d7b6fd689d4",
         ),
     },

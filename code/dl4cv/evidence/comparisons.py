@@ -104,10 +104,7 @@ def compare(
         ClaimError: if the verdict is not the one that ``enforce`` names (not at ``smoke``).
         ValueError: if the values are not paired, as ``paired`` says, or a setting is unknown.
     """
-    if unit not in claims.UNITS:
-        raise ValueError(
-            f"unit of {name!r} is {unit!r}; expected one of: {', '.join(claims.UNITS)}"
-        )
+    claims.check_unit(name, unit)
     if enforce not in (None, "better", "worse"):
         raise ValueError(f"enforce is {enforce!r}; expected 'better', 'worse' or None")
     found = paired(a, b, better=better)

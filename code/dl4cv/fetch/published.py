@@ -21,13 +21,11 @@ class PinnedFile:
         name: of the file, without ``.gz``.
         size: of the plain file in bytes, or an upper bound.
         sha256: of the plain file, or its first digits, at least 8.
-        gz_sha256: of its published gzip, where every source has the same gzip.
     """
 
     name: str
     size: int
     sha256: str
-    gz_sha256: str | None = None
 
 
 @dataclass(frozen=True)

@@ -125,20 +125,21 @@ def check(name: str, content: bytes, expected: str) -> None:
         raise BrokenFileError(f"{name} has SHA-256 {found}, expected {expected}")
 
 
-def gunzip(packed: bytes, *, size: int) -> bytes:
+def gunzip(name: str, packed: bytes, *, size: int) -> bytes:
     """Return the ``size`` bytes that ``packed`` unpacks to; reads at most size + 1 bytes.
 
     Raises:
-        BrokenFileError: if ``packed`` is no whole gzip file or unpacks to another size.
+        BrokenFileError: if ``packed``, which the message calls ``name``, is no whole gzip file or
+            unpacks to another size.
     """
     try:
         with gzip.open(io.BytesIO(packed)) as file:
             content = file.read(size + 1)
     except (OSError, EOFError, zlib.error) as error:
-        raise BrokenFileError(f"packed is not a whole gzip file: {error}") from error
+        raise BrokenFileError(f"{name} is not a whole gzip file: {error}") from error
     if len(content) != size:
         found = "more" if len(content) > size else str(len(content))
-        raise BrokenFileError(f"packed holds {found} bytes; expected {size}")
+        raise BrokenFileError(f"{name} holds {found} bytes; expected {size}")
     return content
 
 
@@ -211,14 +212,7 @@ def _find(folder: Path, name: str) -> Path:
 
 def _plain(file: PinnedFile, path: Path) -> bytes:
     content = path.read_bytes()
-    if path.suffix != ".gz":
-        return content
-    if file.gz_sha256 is not None:
-        check(path.name, content, file.gz_sha256)
-    try:
-        return gunzip(content, size=file.size)
-    except BrokenFileError as error:
-        raise BrokenFileError(f"{path.name}: {error}") from error
+    return gunzip(path.name, content, size=file.size) if path.suffix == ".gz" else content
 
 
 def _advice(item: Published, home: Path, failures: list[tuple[Source, Exception]]) -> str:

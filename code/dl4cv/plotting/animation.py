@@ -49,9 +49,7 @@ def from_frames(
             f"frames have the sizes {sorted(sizes)}; expected one size, at least one frame"
         )
     shown = [*frames[-1:], *frames] if last_first else frames
-    first, *rest = [
-        frame.convert("L") if frame.mode == "L" else frame.convert("RGB") for frame in shown
-    ]
+    first, *rest = (frame if frame.mode == "L" else frame.convert("RGB") for frame in shown)
     buffer = io.BytesIO()
     durations = [milliseconds] * len(rest) + [hold]
     first.save(buffer, format="GIF", save_all=True, append_images=rest, duration=durations, loop=0)

@@ -12,7 +12,7 @@ from dl4cv.plotting.style import COLORS, figure
 
 
 def draw_graph(
-    result: Variable, names: Mapping[Variable, str], *, width: float = 4.8, row_height: float = 0.8
+    result: Variable, names: Mapping[Variable, str], *, row_height: float = 0.8
 ) -> Figure:
     """Draw what ``result`` was made from.
 
@@ -22,12 +22,11 @@ def draw_graph(
     Args:
         result: the variable at the bottom.
         names: what to call the variables that have a name.
-        width: of the figure in inches.
         row_height: of one row of boxes in inches.
     """
     nodes = result.graph()
     level, place = _layout(nodes)
-    fig, ax = figure(width=width, height=row_height * (level[result] + 1))
+    fig, ax = figure(height=row_height * (level[result] + 1))
     for node in nodes:
         for parent, _ in node.parents:
             ax.annotate(

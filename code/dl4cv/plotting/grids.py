@@ -11,14 +11,13 @@ from torch import Tensor
 from dl4cv.plotting.style import figure
 
 
-def image_grid(images: Tensor, *, columns: int, gap: int = 2, background: int = 255) -> Image.Image:
+def image_grid(images: Tensor, *, columns: int, gap: int = 2) -> Image.Image:
     """Tile images into one picture, row by row.
 
     Args:
         images: shape (N, 1, H, W) or (N, 3, H, W), uint8, or floats that span [0, 1].
         columns: images in a row.
-        gap: pixels between images.
-        background: grey value of the gaps and of the empty places, 0 to 255.
+        gap: white pixels between images.
 
     Returns:
         A picture of mode L or RGB, at the images' own resolution.
@@ -36,7 +35,7 @@ def image_grid(images: Tensor, *, columns: int, gap: int = 2, background: int = 
     rows = -(-count // columns)
     canvas = torch.full(
         (channels, rows * (height + gap) - gap, columns * (width + gap) - gap),
-        background,
+        255,
         dtype=torch.uint8,
     )
     for index, image in enumerate(images.cpu()):
@@ -46,9 +45,9 @@ def image_grid(images: Tensor, *, columns: int, gap: int = 2, background: int = 
     return Image.fromarray(array[:, :, 0] if channels == 1 else array)
 
 
-def show_images(images: Tensor, *, columns: int, gap: int = 2, background: int = 255) -> None:
+def show_images(images: Tensor, *, columns: int, gap: int = 2) -> None:
     """Show ``image_grid`` of the same arguments below the cell."""
-    display(image_grid(images, columns=columns, gap=gap, background=background))
+    display(image_grid(images, columns=columns, gap=gap))
 
 
 def image_row(

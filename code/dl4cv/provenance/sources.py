@@ -6,6 +6,7 @@ anything heavy.
 
 import ast
 import importlib.util
+import uuid
 from collections.abc import Iterable
 from functools import lru_cache
 from itertools import accumulate
@@ -66,14 +67,29 @@ def imports(source: str, package: Path = PACKAGE) -> set[str]:
     return {name for name in named if _file(name, package) is not None}
 
 
-def all_modules(package: Path = PACKAGE) -> dict[str, str]:
+def running(names: Iterable[str]) -> dict[str, str]:
+    """Return the digests of the modules that ``names`` reach, as this process runs them."""
+    reached = modules_reached(names, parents=False)
+    return {
+        name: digest if _AT_START.get(name) == digest else digest + _UNSURE
+        for name, digest in reached.items()
+    }
+
+
+def _all_modules() -> dict[str, str]:
     """Return the SHA-256 of the source of every module of the package, by dotted name."""
     digests: dict[str, str] = {}
-    for file in package.rglob("*.py"):
-        parts = file.relative_to(package.parent).with_suffix("").parts
+    for file in PACKAGE.rglob("*.py"):
+        parts = file.relative_to(PACKAGE.parent).with_suffix("").parts
         name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
         digests[name] = storage.sha256(file.read_bytes())
     return digests
+
+
+#: The package's sources when this process began. A file that was edited since may or may not be
+#: what the process runs, so then its digest is one that no other process will ever have.
+_AT_START = _all_modules()
+_UNSURE = f" edited while process {uuid.uuid4()} ran"
 
 
 def _file(name: str, package: Path) -> Path | None:
@@ -97,13 +113,9 @@ def _imported(source: str, inside: str, top: str) -> frozenset[str]:
         if isinstance(node, ast.Import):
             for alias in node.names:
                 # ``import a.b`` binds ``a``; ``import a.b as c`` binds ``a.b`` alone.
-                names |= {alias.name} if alias.asname else set(_prefixes(alias.name))
+                prefixes = accumulate(alias.name.split("."), "{}.{}".format)
+                names |= {alias.name} if alias.asname else set(prefixes)
         elif isinstance(node, ast.ImportFrom):
             base = importlib.util.resolve_name("." * node.level + (node.module or ""), inside)
             names |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
     return frozenset(name for name in names if name.split(".")[0] == top)
-
-
-def _prefixes(name: str) -> Iterable[str]:
-    """Return ``a``, ``a.b``, ``a.b.c`` for ``a.b.c``."""
-    return accumulate(name.split("."), "{}.{}".format)
