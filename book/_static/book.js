@@ -28,7 +28,7 @@ document.querySelectorAll("picture.animation").forEach((picture) => {
   label(!calm.matches);
   button.addEventListener("click", () => show(button.dataset.playing !== "true"));
   calm.addEventListener("change", () => show(!calm.matches));
-  picture.after(button);
+  picture.closest("a").after(button);
 });
 
 /* "On this page" marks the section whose heading was passed last. */
@@ -88,3 +88,56 @@ window.addEventListener("afterprint", () => {
   document.getElementById(`pst-${side}-sidebar`).append(button);
   dialog.addEventListener("close", () => document.querySelector(`.${side}-toggle`).focus());
 });
+
+/* A figure opens large over the page. Without this script its link opens the file. */
+const viewer = document.createElement("dialog");
+const closer = document.createElement("button");
+const stage = document.createElement("div");
+viewer.className = "viewer";
+closer.type = "button";
+closer.className = "btn";
+closer.textContent = "Close";
+stage.className = "viewer-stage";
+stage.tabIndex = 0; // arrow keys scroll it
+stage.setAttribute("role", "group");
+stage.setAttribute("aria-label", "The figure");
+viewer.append(closer, stage);
+viewer.addEventListener("click", () => viewer.close());
+viewer.addEventListener("close", () => stage.replaceChildren());
+
+function enlarge(link) {
+  const shown = link.querySelector("img");
+  const copy = link.firstElementChild.cloneNode(true);
+  const image = copy.matches("img") ? copy : copy.querySelector("img");
+  const caption = link.closest("figure")?.querySelector(".caption-number")?.textContent.trim();
+  const [width, height] = [shown.getAttribute("width"), shown.getAttribute("height")].map(Number);
+  viewer.setAttribute("aria-label", `${caption || "Figure"}, enlarged`);
+  image.removeAttribute("loading");
+  image.classList.remove("hero");
+  stage.replaceChildren(copy);
+  viewer.showModal();
+  // As large as the window holds; where that is little more than on the page, twice as large as
+  // there, and it scrolls.
+  const fit = Math.min(stage.clientWidth, stage.clientHeight * width / height);
+  const size = fit > 1.3 * shown.clientWidth ? fit : 2 * shown.clientWidth;
+  image.style = `width: ${Math.floor(size)}px; max-width: none`;
+}
+
+const enlarging = document.querySelectorAll("a.enlarge");
+if (enlarging.length) document.body.append(viewer);
+enlarging.forEach((link) => {
+  link.setAttribute("aria-haspopup", "dialog");
+  link.addEventListener("click", (event) => {
+    if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    enlarge(link);
+  });
+});
+
+/* What is wider than its box can be scrolled by the arrow keys. */
+const scrollers = document.querySelectorAll(".math-scroll, .pst-scrollable-table-container");
+const watched = new ResizeObserver((entries) => entries.forEach(({ target }) => {
+  if (target.scrollWidth > target.clientWidth) target.tabIndex = 0;
+  else target.removeAttribute("tabindex");
+}));
+scrollers.forEach((box) => watched.observe(box));

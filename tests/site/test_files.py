@@ -1,6 +1,7 @@
 """The built book as files: links, anchors, weight, alt text. No browser is needed."""
 
 import gzip
+import html
 import json
 import re
 import tomllib
@@ -181,6 +182,9 @@ def test_a_page_says_whose_it_is_and_where_to_report_a_mistake(text_page: str):
     text = (SITE / text_page).read_text("utf-8")
     [name] = re.findall(r'property="og:site_name" content="([^"]+)"', text)
     assert name == CONFIG["title"]
+    [description] = re.findall(r'property="og:description" content="([^"]+)"', text)
+    plain = " ".join(html.unescape(re.sub("<[^>]+>", "", text)).split())
+    assert html.unescape(description).removesuffix(" …") in plain
     links = parsed(text_page).links
     assert CONFIG["repository"]["url"] in links
     assert any(link.startswith(f"{CONFIG['repository']['url']}/issues/new?") for link in links)
@@ -193,6 +197,27 @@ def test_the_ledger_shows_every_claim():
     for entry in ledger:
         assert entry["name"].removeprefix(f"{entry['chapter']}/") in text, entry["name"]
     assert f"of {len(ledger)} claims hold" in text
+
+
+def test_claims_lead_to_the_ledger_and_back():
+    ledger = json.loads((ROOT / "_build/claims.json").read_text("utf-8"))
+    anchors = {link for link in parsed("book/measured.html").ids if link.startswith("claim-")}
+    assert len(anchors) == len(ledger)
+    back = [link for link in parsed("book/measured.html").links if "#claim-" in link]
+    assert len(back) == len(ledger)
+
+
+def test_a_chapter_quotes_claims_of_the_ledger(chapter: str):
+    assert any("measured.html#claim-" in link for link in parsed(chapter).links)
+
+
+def test_the_bibliography_leads_to_every_letter_and_back():
+    text = (SITE / "book/bibliography.html").read_text("utf-8")
+    letters = re.search(r'<nav class="letters".*?</nav>', text)[0]
+    found = re.findall(r">(\w)</a>", letters)
+    assert found == sorted(set(found))
+    assert len(found) >= 15
+    assert text.count('class="cited-in"') == text.count('role="doc-biblioentry"')
 
 
 def test_binder_installs_what_the_book_was_built_with():

@@ -220,6 +220,59 @@ def test_an_animation_can_be_stopped(
     page.close()
 
 
+@pytest.mark.parametrize("size", [WIDE, PHONE])
+def test_a_figure_opens_large_and_closes_again(size: dict[str, int], chromium, site: str):
+    context = chromium.new_context(viewport=size)
+    page = context.new_page()
+    page.goto(site + CHAPTER)
+    link = page.locator("a.enlarge:has(img.chart)").first
+    before = link.locator("img").bounding_box()["width"]
+    link.focus()
+    page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog", name="Fig. ")
+    image = dialog.locator("img")
+    page.wait_for_function("e => e.complete && e.naturalWidth", arg=image.element_handle())
+    assert image.bounding_box()["width"] >= 1.3 * before
+    assert image.get_attribute("alt") == link.locator("img").get_attribute("alt")
+    button = dialog.get_by_role("button", name="Close")
+    box = button.bounding_box()
+    assert min(box["width"], box["height"]) >= 44
+    assert button.evaluate("e => e === document.activeElement")
+    page.keyboard.press("Escape")
+    assert dialog.count() == 0
+    assert link.evaluate("e => e === document.activeElement")
+    link.click()
+    image.click(position={"x": 9, "y": 9})
+    assert dialog.count() == 0
+    context.close()
+
+
+def test_a_figure_opens_its_file_without_scripts(bare: BrowserContext, site: str):
+    page = bare.new_page()
+    page.goto(site + CHAPTER)
+    page.locator("a.enlarge").first.click()
+    page.wait_for_url("**/_images/*.png")
+    page.close()
+
+
+def test_a_formula_too_wide_for_a_phone_is_scrolled_by_the_arrow_keys(
+    phone: BrowserContext, site: str
+):
+    page = phone.new_page()
+    page.goto(site + CHAPTER)
+    stops = page.evaluate(
+        """() => [...document.querySelectorAll(".math-scroll")]
+            .map((e) => [e.scrollWidth > e.clientWidth, e.tabIndex === 0])"""
+    )
+    assert {True, False} == {wide for wide, _ in stops}
+    assert all(wide == stop for wide, stop in stops), stops
+    box = page.locator(".math-scroll[tabindex='0']").first
+    box.focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("e => e.scrollLeft > 0", arg=box.element_handle())
+    page.close()
+
+
 def test_code_of_88_characters_fits_the_column(chapter: str, wide: BrowserContext, site: str):
     page = wide.new_page()
     page.goto(site + chapter)
@@ -426,6 +479,18 @@ def test_search_takes_a_name_with_or_without_its_accents(
     results = found(page, site, plain)
     assert results == found(page, site, accented)
     assert len(results) >= 2
+    page.close()
+
+
+def test_a_result_leads_to_the_section_that_explains_the_word(wide: BrowserContext, site: str):
+    page = wide.new_page()
+    found(page, site, "never trust gradient checked")
+    link = page.locator("#search-results li > a[href*='linear.html']")
+    assert "›" in link.inner_text()
+    link.click()
+    page.wait_for_url("**/linear.html#never-trust-a-gradient-you-have-not-checked")
+    heading = page.locator(":target > h2")
+    assert 0 <= heading.bounding_box()["y"] < WIDE["height"] / 2
     page.close()
 
 

@@ -11,7 +11,17 @@ import pytest
 from dl4cv.book import ledger, outputs
 from dl4cv.book.chapters import Chapter
 from dl4cv.book.execution import Execution
-from dl4cv.book.site import addresses, formulas, outdated, pictures, postprocess, search, theme
+from dl4cv.book.site import (
+    addresses,
+    bibliography,
+    formulas,
+    outdated,
+    pictures,
+    postprocess,
+    quoted,
+    search,
+    theme,
+)
 from dl4cv.data import registry
 from dl4cv.pretrained import registry as networks
 from PIL import Image
@@ -29,6 +39,8 @@ html_theme = "sphinx_book_theme"
 myst_enable_extensions = ["dollarmath"]
 html_math_renderer = "katex"
 exercise_style = "solution_follow_exercise"
+ledger_page = "index"
+bibtex_cite_id = "ref-{{key}}"
 """
 CHAPTER = """
 # A chapter
@@ -266,6 +278,60 @@ def test_the_ledger_waits_for_the_first_build(tmp_path: Path):
     assert "nothing was measured yet" in (out / "index.html").read_text("utf-8")
 
 
+def test_a_claim_has_an_anchor_and_leads_to_where_its_chapter_states_it(book):
+    page = (book[0] / "index.html").read_text("utf-8")
+    assert 'href="chapter.html#claim-chapter-accuracy"' in page
+    assert 'id="claim-chapter-accuracy"' in page
+    row = ledger._claim_row({**CLAIM, "name": "chapter/gain/low"}, "chapter.html")
+    assert row[0]["refuri"] == "chapter.html#claim-chapter-gain"
+    assert row[0][0]["ids"] == ["claim-chapter-gain-low"]
+
+
+def test_what_a_chapter_quotes_leads_to_the_ledger():
+    row = {"claim-a-b": "measured.html#claim-a-b"}
+    told = '<span class="pasted-text quoted-{}">9 %</span>'
+    plain = '<span class="pasted-text">9 %</span>'
+    link = f'<a class="quoted" href="measured.html#claim-a-b">{plain}</a>'
+    assert quoted.link(told.format("a-b"), row) == link
+    assert quoted.link(told.format("a-record"), row) == plain
+    line = '<div class="output text_plain claim x"><pre><span></span>a/b ≥ 1: yes (9 %)</pre>'
+    assert '<a class="quoted" id="claim-a-b" href="measured.html#claim-a-b">a/b</a> ≥' in (
+        quoted.link(line, row)
+    )
+    compared = "<pre><span></span>first\na/c: a − b: better (1)"
+    assert '\n<span id="claim-a-c">a/c</span>: a − b' in quoted.link(compared, row)
+
+
+def test_the_bibliography_has_letters_and_leads_back():
+    entry = '<div class="citation" id="ref-{0}">\n<span>[1]</span>\n<p>{0}.</p>\n</div>\n'
+    body = '<div class="citation-list">\n' + "".join(map(entry.format, ("ab", "ac", "b")))
+    found = bibliography.improve(body, {"ref-ac": [("A & B", "one.html"), ("Two", "two.html")]})
+    assert '<a href="#ref-ab">A</a> <a href="#ref-b">B</a></nav>' in found
+    assert found.count("Cited in") == 1
+    assert '<a href="one.html">A &amp; B</a>, <a href="two.html">Two</a>.</span></p>' in found
+    assert bibliography.improve("<p>None.</p>", {}) == "<p>None.</p>"
+
+
+def test_a_source_leads_back_to_the_page_that_cites_it(tmp_path: Path):
+    build(tmp_path)
+    entry = "@misc{late, author = {Late, Lea}, title = {Later}, year = {2020}}"
+    (tmp_path / "book/references/one.bib").write_text(entry)
+    (tmp_path / "other.md").write_text("# Another\n\n```{bibliography}\n```\n")
+    out, warnings = build(tmp_path, CHAPTER + "\n{cite}`late`\n", afresh=False)
+    assert not warnings
+    page = (out / "other.html").read_text("utf-8")
+    assert 'Cited in: <a href="chapter.html">A chapter</a>.' in page
+
+
+def test_a_page_is_described_by_its_first_paragraph(tmp_path: Path):
+    words = "A & B. " + "word " * 60
+    out, _ = build(tmp_path, f"# A chapter\n\n![A square](moving.gif)\n\n{words}\n\nMore.\n")
+    text = (out / "chapter.html").read_text("utf-8")
+    [found] = re.findall(r'<meta name="description" content="([^"]*)"', text)
+    assert found.startswith("A &amp; B. word word")
+    assert found.endswith("word …")
+
+
 def test_a_claim_that_fails_is_told():
     row = ledger._claim_row({**CLAIM, "holds": False, "seconds": None, "at_most": 0.95})
     assert [cell.astext() for cell in row][3:] == ["≥ 92.0\u00a0% and ≤ 95.0\u00a0%", "no", ""]
@@ -470,7 +536,8 @@ def test_improve_gives_a_light_picture_its_size_alone(tmp_path: Path):
     source.write_bytes(noise(20))
     body = '<img alt="a &lt; b" class="chart" src="_images/small.png" />'
     found = pictures.improve(body, lambda _: source, tmp_path, tmp_path / "cache")
-    assert found.startswith('<img alt="a &lt; b" class="chart" src="_images/small.png" width="20"')
+    assert found.startswith('<a class="enlarge" href="_images/small.png"')
+    assert '><img alt="a &lt; b" class="chart" src="_images/small.png" width="20"' in found
     assert "<picture" not in found
 
 

@@ -37,10 +37,13 @@ def book(tmp_path: Path):
         f"title: A book\nrepository: {{url: {REPOSITORY}, branch: main}}\n"
     )
     (tmp_path / "_toc.yml").write_text(
-        "root: book/index\nparts:\n  - chapters:\n      - file: book/part/before\n"
+        "root: book/index\nparts:\n  - chapters:\n      - file: book/preface\n"
+        "  - numbered: 1\n    chapters:\n      - file: book/part/before\n"
         "      - file: book/part/here\n"
     )
-    (tmp_path / "book/index.md").write_text("# Front\n")
+    figures = [FIGURE.format(caption="A.", name=f"{name}-fig") for name in ("index", "preface")]
+    (tmp_path / "book/index.md").write_text(f"{FRONT_MATTER}# Front\n\n{figures[0]}")
+    (tmp_path / "book/preface.md").write_text(f"{FRONT_MATTER}# Preface\n\n{figures[1]}")
     (tmp_path / "book/part").mkdir()
     (tmp_path / "book/part/before.md").write_text(
         FRONT_MATTER
@@ -107,17 +110,18 @@ def test_code_cells_stay_as_they_are(book):
 def test_a_caption_follows_its_cell_with_the_books_number(text):
     body = FIGURE.format(caption="A *fine* {numref}`before-fig_a`.", name="here-fig")
     url = f"{SITE}book/part/before.html#before-fig-a"
-    assert text(body).endswith(f"**Fig. 2.** A *fine* [Fig. 1]({url}).")
+    assert text(body).endswith(f"**Fig. 2.1.** A *fine* [Fig. 1.1]({url}).")
 
 
 @pytest.mark.parametrize(
     ("written", "read"),
     [
-        ("{numref}`before-fig_a`", f"[Fig. 1]({SITE}book/part/before.html#before-fig-a)"),
-        ("{eq}`before-eq`", f"[(1)]({SITE}book/part/before.html#equation-before-eq)"),
+        ("{numref}`before-fig_a`", f"[Fig. 1.1]({SITE}book/part/before.html#before-fig-a)"),
+        ("{numref}`preface-fig`", f"[Fig. 2]({SITE}book/preface.html#preface-fig)"),
+        ("{eq}`before-eq`", f"[(1.1)]({SITE}book/part/before.html#equation-before-eq)"),
         ("{ref}`before`", f"[What came before]({SITE}book/part/before.html#before)"),
         ("{ref}`the\npage <before>`", f"[the page]({SITE}book/part/before.html#before)"),
-        ("{ref}`before-ex_a`", f"[Exercise 1]({SITE}book/part/before.html#before-ex_a)"),
+        ("{ref}`before-ex_a`", f"[Exercise 1.1]({SITE}book/part/before.html#before-ex_a)"),
         ("{doc}`before`", f"[What came before]({SITE}book/part/before.html)"),
         ("{doc}`it <../index>`", f"[it]({SITE}book/index.html)"),
         ("[it](../index.md)", f"[it]({SITE}book/index.html)"),
@@ -147,7 +151,7 @@ def test_only_quoted_values_are_kept(book):
     ("written", "read"),
     [
         ("(here-sec)=\n## A section\n", "## A section"),
-        ("```{math}\n:label: here-eq\na\n\n+ b\n```", "$$\na\n+ b\n\\tag{1}\n$$"),
+        ("```{math}\n:label: here-eq\na\n\n+ b\n```", "$$\na\n+ b\n\\tag{2.1}\n$$"),
         ("```{math}\na\n```", "$$\na\n$$"),
         (
             "```{literalinclude} ../../code/shown.py\n:pyobject: shown\n:language: python\n```",
@@ -159,7 +163,7 @@ def test_only_quoted_values_are_kept(book):
         ("::::{container} links\n[A](before.md)\n::::", f"[A]({SITE}book/part/before.html)"),
         (
             ":::{table} A {glue:text}`here/a`\n:name: here-tab\n\n| a |\n|---|\n| b |\n:::",
-            "**Table 1.** A 1\n\n| a |\n|---|\n| b |",
+            "**Table 2.1.** A 1\n\n| a |\n|---|\n| b |",
         ),
         ("```python\n{ref}`a`\n```", "```python\n{ref}`a`\n```"),
         ("- A\n\n  ```{math}\n  a\n  ```\n", "- A\n\n  $$\n  a\n  $$"),
@@ -174,18 +178,18 @@ def test_an_exercise_and_its_solution_in_words(text):
         ":::{exercise} Why {eq}`before-eq`?\n:label: here-ex\nSay.\n:::\n\n"
         "```{solution} here-ex\n:label: here-sol\n:class: dropdown\nSo.\n```\n"
     )
-    title = f"Why [(1)]({SITE}book/part/before.html#equation-before-eq)?"
+    title = f"Why [(1.1)]({SITE}book/part/before.html#equation-before-eq)?"
     assert text(body) == (
-        f"**Exercise 2 ({title}).**\n\nSay.\n\n"
-        "<details><summary>Solution to Exercise 2</summary>\n\nSo.\n\n</details>"
+        f"**Exercise 2.1 ({title}).**\n\nSay.\n\n"
+        "<details><summary>Solution to Exercise 2.1</summary>\n\nSo.\n\n</details>"
     )
 
 
 @pytest.mark.parametrize(
     ("words", "shown"),
     [
-        ("So.", "<details><summary>Solution to Exercise 2</summary>\n\nSo.\n\n</details>"),
-        ("", "**Solution to Exercise 2**, in the folded cell below."),
+        ("So.", "<details><summary>Solution to Exercise 2.1</summary>\n\nSo.\n\n</details>"),
+        ("", "**Solution to Exercise 2.1**, in the folded cell below."),
     ],
 )
 def test_a_solution_in_code_is_a_folded_cell(book, words, shown):

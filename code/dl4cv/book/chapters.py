@@ -50,6 +50,18 @@ def pages(root: Path = ROOT) -> list[Path]:
     return found
 
 
+def chapter_numbers(root: Path = ROOT) -> dict[Path, int]:
+    """Return the numbers of the pages that have one, as Sphinx counts them, by their sources."""
+    contents = yaml.safe_load((root / "_toc.yml").read_text("utf-8"))
+    numbered = [
+        root / f"{entry['file']}.md"
+        for part in contents["parts"]
+        if part.get("numbered")
+        for entry in part["chapters"]
+    ]
+    return {path: number for number, path in enumerate(numbered, start=1)}
+
+
 def chapters(root: Path = ROOT) -> list[Chapter]:
     """Return the pages that hold code cells, in reading order."""
     return [

@@ -1,6 +1,7 @@
 """The ledger page: what this build measured, drawn from what the build wrote down."""
 
 import json
+import re
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
@@ -29,13 +30,17 @@ class ClaimsLedger(SphinxDirective):
         pages = {name.rpartition("/")[2]: name for name in self.env.found_docs}
         for chapter, entries in groupby(ledger, key=lambda entry: entry["chapter"]):
             found.append(self._heading(chapter, pages))
-            found.append(_table(CLAIM_COLUMNS, [_claim_row(entry) for entry in entries]))
+            home = self._address(pages[chapter]) if chapter in pages else None
+            found.append(_table(CLAIM_COLUMNS, [_claim_row(entry, home) for entry in entries]))
         return found
 
     def _read(self, path: Path) -> Any:
         full = Path(self.env.srcdir, path)
         self.env.note_dependency(str(full))
         return json.loads(full.read_text("utf-8")) if full.exists() else None
+
+    def _address(self, page: str) -> str:
+        return self.env.app.builder.get_relative_uri(self.env.docname, page)
 
     def _heading(self, chapter: str, pages: dict[str, str]) -> nodes.Node:
         if chapter not in pages:
@@ -87,14 +92,29 @@ CELL_COLUMNS = ("Chapter", "Cell", "Begins with", "Seconds")
 CLAIM_COLUMNS = ("Claim", "Measured", "Seeds", "Band", "Holds", "Seconds")
 
 
-def _claim_row(entry: dict[str, Any]) -> list[nodes.Node]:
+def anchor(name: str) -> str:
+    """Return the anchor of a claim, here and where its chapter states it."""
+    return nodes.make_id(f"claim-{name}")
+
+
+def _stated(name: str) -> str:
+    """Return the anchor of the line that states a claim; a comparison states both its ends."""
+    return anchor(re.sub(r"/(low|high)$", "", name))
+
+
+def _claim_row(entry: dict[str, Any], home: str | None = None) -> list[nodes.Node]:
     verdict = nodes.inline("", "yes" if entry["holds"] else "no")
     verdict["classes"].append("holds" if entry["holds"] else "fails")
+    short = entry["name"].removeprefix(f"{entry['chapter']}/")
+    name: nodes.Node = nodes.literal("", short, ids=[anchor(entry["name"])])
+    if home is not None:
+        address = f"{home}#{_stated(entry['name'])}"
+        name = nodes.reference("", "", name, refuri=address, internal=True)
     cost = "" if entry["seconds"] is None else f"{entry['seconds']:.3g}"
     if cost and entry["trained_now"] is False:
         cost += " (earlier)"
     return [
-        nodes.literal("", entry["name"].removeprefix(f"{entry['chapter']}/")),
+        name,
         _text(claims.value_text(entry)),
         _text(entry["seeds"]),
         _text(claims.band_text(entry)),

@@ -1,7 +1,7 @@
 """What a chapter can refer to: pages, labels with their numbers, and the bibliography.
 
-Numbers are those of the built pages: figures, tables and exercises are counted through the book,
-equations within a page.
+Numbers are those of the built pages: what stands in a numbered chapter is counted within it, and
+its number begins with the chapter's.
 """
 
 import re
@@ -14,7 +14,7 @@ from docutils.nodes import make_id
 from pybtex.database import Person, parse_file
 
 from dl4cv.book import myst
-from dl4cv.book.chapters import ROOT, pages
+from dl4cv.book.chapters import ROOT, chapter_numbers, pages
 
 _HEADING = re.compile(r"^#+ +(.+?) *$")
 _EXERCISES = ("exercise", "exercise-start")
@@ -49,7 +49,8 @@ class References:
         branch: the repository's branch that readers see.
         pages: by the path of their source below the book's root, without its suffix.
         labels: of sections, figures, tables, equations, exercises and solutions.
-        captions: ``Fig. 3``, ``Table 1`` or ``Exercise 5``, by page and line of the directive.
+        captions: ``Fig. 2.3``, ``Table 2.1`` or ``Exercise 2.5``, by page and line of the
+            directive.
         citations: by key.
     """
 
@@ -90,10 +91,13 @@ def read(root: Path = ROOT) -> References:
         repository=repository,
         branch=config["repository"]["branch"],
     )
-    counts: Counter[str] = Counter()
+    numbers = chapter_numbers(root)
+    front: Counter[str] = Counter()  # what the pages without a number hold, all together
     for path in pages(root):
         name = path.relative_to(root).with_suffix("").as_posix()
-        _add_page(found, name, path.read_text("utf-8"), counts)
+        number = numbers.get(path)
+        counts, prefix = (Counter(), f"{number}.") if number else (front, "")
+        _add_page(found, name, path.read_text("utf-8"), counts, prefix)
     bibliography = found.address("book/bibliography")
     for file in sorted((root / "book" / "references").glob("*.bib")):
         for key, entry in parse_file(str(file)).entries.items():
@@ -104,9 +108,8 @@ def read(root: Path = ROOT) -> References:
     return found
 
 
-def _add_page(found: References, page: str, text: str, counts: Counter[str]) -> None:
+def _add_page(found: References, page: str, text: str, counts: Counter[str], prefix: str) -> None:
     waiting: list[str] = []  # labels of the heading below them
-    equations = 0
 
     def label(name: str | None, shown: str, anchor: str | None = None) -> None:
         if name:
@@ -127,15 +130,15 @@ def _add_page(found: References, page: str, text: str, counts: Counter[str]) -> 
             if caption is not None:
                 kind, name = caption
                 counts[kind] += 1
-                found.captions[page, block.line] = shown = f"{kind} {counts[kind]}"
+                found.captions[page, block.line] = shown = f"{kind} {prefix}{counts[kind]}"
                 label(name, shown)
             elif block.name == "math" and "label" in block.options:
-                equations += 1
+                counts["equation"] += 1
                 name = block.options["label"]
-                label(name, f"({equations})", make_id(f"equation-{name}"))
+                label(name, f"({prefix}{counts['equation']})", make_id(f"equation-{name}"))
             elif block.name in _EXERCISES and "nonumber" not in block.options:
                 counts["Exercise"] += 1
-                shown = f"Exercise {counts['Exercise']}"
+                shown = f"Exercise {prefix}{counts['Exercise']}"
                 found.captions[page, block.line] = shown
                 name = block.options.get("label")
                 label(name, shown, name)  # sphinx-exercise takes labels for ids as they are

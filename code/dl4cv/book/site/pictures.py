@@ -62,9 +62,10 @@ def variants(source: Path, cache: Path, *, exact: bool = True) -> Variants:
 def improve(body: str, find: Callable[[str], Path | None], images: Path, cache: Path) -> str:
     """Return the HTML ``body`` with its pictures made quick, calm and steady.
 
-    Each gets its width and height, so that the text does not jump, and waits to be loaded until
-    the reader is near. GIFs and heavy PNGs get their smaller formats through ``<picture>``, and an
-    animation its still first frame for readers who asked for less motion.
+    Each links to its file, which book.js opens large. It has its width and height, so that the text
+    does not jump, and waits to be loaded until the reader is near. GIFs and heavy PNGs get their
+    smaller formats through ``<picture>``, and an animation its still first frame for readers who
+    asked for less motion.
 
     Args:
         body: the page's content.
@@ -93,11 +94,12 @@ def improve(body: str, find: Callable[[str], Path | None], images: Path, cache: 
         if "hero" not in classes:
             attributes["loading"] = "lazy"
         image = f"<img {_written(attributes)} />"
+        link = f'<a class="enlarge" href="{html.escape(attributes["src"])}" title="Enlarge">'
         if source.suffix not in (".gif", ".png"):
-            return image
+            return f"{link}{image}</a>"
         found = variants(source, cache, exact="picture" not in classes)
         if found.smaller is None and found.still is None:
-            return image
+            return f"{link}{image}</a>"
         folder = attributes["src"].rpartition("/")[0]
         sources, kind = "", ""
         if found.still is not None:
@@ -110,7 +112,7 @@ def improve(body: str, find: Callable[[str], Path | None], images: Path, cache: 
             format_ = found.smaller.suffix.removeprefix(".")
             smaller = html.escape(f"{folder}/{found.smaller.name}")
             sources += f'<source type="image/{format_}" srcset="{smaller}" />'
-        return f"<picture{kind}>{sources}{image}</picture>"
+        return f"{link}<picture{kind}>{sources}{image}</picture></a>"
 
     return _TAG.sub(replace, body)
 

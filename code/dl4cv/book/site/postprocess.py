@@ -8,7 +8,7 @@ from typing import Any
 from docutils import nodes
 from sphinx.application import Sphinx
 
-from dl4cv.book.site import formulas, pictures
+from dl4cv.book.site import bibliography, formulas, pictures, quoted
 
 #: Outputs that are read, not scrolled: ``knn/accuracy ≥ 0.85: yes (0.8512)``, an exercise's
 #: verdict, what a training cost, and comparisons over seeds.
@@ -44,7 +44,10 @@ def improve_page(
     images.mkdir(parents=True, exist_ok=True)
     cache = Path(app.outdir).parent / ".pictures"
     body = pictures.improve(body, find, images, cache)
-    context["body"] = formulas.join(label_cells(name_plainly(mark_outputs(body))))
+    marked = label_cells(keep_spreads(name_plainly(mark_outputs(body))))
+    linked = quoted.link(marked, quoted.rows(app, page))
+    cited = bibliography.improve(linked, bibliography.citing_pages(app, page))
+    context["body"] = formulas.join(cited)
     hero = re.search(r'<img\b[^>]*class="[^"]*\bhero\b[^"]*"[^>]*>', body)
     address = re.search(r'src="([^"]*)"', hero[0]) if hero else None
     picture = find(address[1]) if address else None
@@ -63,6 +66,11 @@ def name_plainly(body: str) -> str:
     """Return ``body`` without names and roles that tell a screen reader less than the text."""
     body = body.replace('<summary aria-label="Toggle hidden content">', "<summary>")
     return body.replace('<div role="list" class="citation-list">', '<div class="citation-list">')
+
+
+def keep_spreads(body: str) -> str:
+    """Return ``body`` with no line end between a measured value and its spread."""
+    return body.replace("</span> ± <span", "</span>\u00a0±\u00a0<span")
 
 
 def label_cells(body: str) -> str:
