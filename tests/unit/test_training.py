@@ -327,7 +327,8 @@ def test_two_processes_train_the_joint_batch_as_one_does(elsewhere):
         weights, losses = torch.load(outcome, weights_only=True)
         assert losses == pytest.approx(alone.losses, abs=1e-12)
         torch.testing.assert_close(weights, dict(model.state_dict()), rtol=0, atol=1e-12)
-    assert len(training.RUN_LINE.findall(printed)) == 2, "one of these, one without Unix"
+    # Two processes write at once, so their lines may run together.
+    assert printed.count("[run] test/tiny: trained now") == 2, "one of these, one without Unix"
 
 
 def test_trains_where_the_modules_of_unix_are_missing(elsewhere):
