@@ -361,6 +361,33 @@ def test_build_writes_claims_report_and_summary(tmp_path, monkeypatch, capsys):
     assert file.read_bytes() == before, "else Sphinx would write pages again"
 
 
+def test_pages_are_written_again_only_when_something_changed(tmp_path, monkeypatch):
+    [tiny, _] = write_book(tmp_path, tiny=CLAIM, again=CLAIM.replace("tiny", "again"))
+    page = tmp_path / "_build/html/index.html"
+    page.parent.mkdir(parents=True)
+    seen = fake_sphinx(tmp_path, monkeypatch, f"touch {page}")
+
+    def writes() -> bool:
+        seen.unlink(missing_ok=True)
+        build.build(tmp_path)
+        return seen.exists()
+
+    assert writes()
+    assert not writes()
+    tiny.source.write_text(tiny.source.read_text("utf-8") + "\nMore prose.\n", "utf-8")
+    assert writes()
+    page.unlink()
+    assert writes()
+    build.build_chapter(tiny, tmp_path)  # which leaves pages without their outputs
+    assert writes()
+    assert not writes()
+    fake_sphinx(tmp_path, monkeypatch, "exit 1")
+    tiny.source.write_text(tiny.source.read_text("utf-8") + "\nStill more.\n", "utf-8")
+    for _ in range(2):
+        with pytest.raises(SystemExit):
+            build.build(tmp_path)
+
+
 def test_chapter_runs_one_and_leaves_the_others_as_they_are(tmp_path, monkeypatch, capsys):
     one, two, three = write_book(tmp_path, one=cell("a = 1"), two=cell("1 / 0"), three=cell("b"))
     cache = outputs.OutputCache(tmp_path)

@@ -26,6 +26,9 @@ from dl4cv.book.machine import machine
 from dl4cv.book.outputs import ChapterReport, OutputCache, dearest_first, refresh
 from dl4cv.evidence.claims import MIME_TYPE
 
+REPORT = "_build/build-report.json"
+#: What the pages were last written from; it is there only while they are whole.
+WRITTEN = "_build/written.sha256"
 VERSIONS = ("torch", "torchvision", "numpy", "matplotlib", "jupyter-book", "sphinx")
 
 
@@ -47,9 +50,15 @@ def build(root: Path = ROOT) -> None:
     ]
     _write_json(folder / "claims.json", claims)
     executed = time.perf_counter() - began
-    _write_report(folder / "build-report.json", reports, budget)
-    _sphinx(root)
-    _summary(reports, claims, executed, time.perf_counter() - began, folder / "html" / "index.html")
+    _write_report(root / REPORT, reports, budget)
+    page, written, sources = folder / "html" / "index.html", root / WRITTEN, _sources(root)
+    current = page.exists() and written.exists() and written.read_text() == sources
+    if current and all(report.state == "cached" for report in reports.values()):
+        print("pages: nothing changed")
+    else:
+        _sphinx(root)
+        written.write_text(sources)
+    _summary(reports, claims, executed, time.perf_counter() - began, page)
 
 
 def build_chapter(chapter: Chapter, root: Path = ROOT) -> None:
@@ -88,7 +97,8 @@ def claims_of(chapter: Chapter, notebook: nbformat.NotebookNode) -> list[dict]:
         ValueError: if two claims of the chapter have one name.
     """
     found = [
-        {"chapter": chapter.name, **output.data[MIME_TYPE]}
+        # Sorted, as the cache keeps them: a claim reads the same whether its chapter ran or not.
+        {"chapter": chapter.name, **dict(sorted(output.data[MIME_TYPE].items()))}
         for output in outputs(notebook)
         if MIME_TYPE in output.get("data", {})
     ]
@@ -97,6 +107,17 @@ def claims_of(chapter: Chapter, notebook: nbformat.NotebookNode) -> list[dict]:
     if twice:
         raise ValueError(f"chapter {chapter.name} claims twice: {', '.join(twice)}")
     return found
+
+
+def _sources(root: Path) -> str:
+    """Return the SHA-256 of all that the pages are made of, but for the chapters' outputs."""
+    names = ("_config.yml", "_toc.yml", "requirements.txt", "_build/claims.json", REPORT)
+    folders = (path for name in ("book", "code") for path in sorted((root / name).rglob("*")))
+    files = [root / name for name in names] + [
+        path for path in folders if path.is_file() and path.suffix != ".pyc"
+    ]
+    lines = (f"{path.relative_to(root)} {storage.sha256_of_file(path)}" for path in files)
+    return storage.sha256("\n".join(lines).encode())
 
 
 def _sphinx(root: Path, *, without: Sequence[Chapter] = (), strict: bool = True) -> None:
@@ -109,6 +130,7 @@ def _sphinx(root: Path, *, without: Sequence[Chapter] = (), strict: bool = True)
         strict: whether a warning is an error.
     """
     began = time.perf_counter()
+    (root / WRITTEN).unlink(missing_ok=True)
     log = root / "_build" / "sphinx.log"
     command = [str(Path(sys.executable).with_name("jupyter-book")), "build", str(root), "-n"]
     if without:
