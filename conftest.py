@@ -18,11 +18,15 @@ def pytest_collectstart(collector):
         collector.skip_compare += NOT_COMPARED
 
 
+#: Files whose tests need not stay together, since each is slow and stands alone.
+ONE_BY_ONE = ("tests/chapters/test_wheel.py", "tests/site/test_pages.py")
+
+
 class Scheduling(LoadScopeScheduling):
-    """As ``--dist loadscope``, but the notebooks of ``test_wheel.py`` run side by side."""
+    """As ``--dist loadscope``, but the tests of some files run side by side."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return nodeid if "test_wheel.py" in nodeid else super()._split_scope(nodeid)
+        return nodeid if nodeid.startswith(ONE_BY_ONE) else super()._split_scope(nodeid)
 
 
 def pytest_xdist_make_scheduler(config, log):
