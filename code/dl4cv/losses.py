@@ -73,6 +73,37 @@ def softmax_loss_naive(
     return loss / len(scores), dscores / len(scores)
 
 
+def temporal_softmax_loss(
+    scores: torch.Tensor, tokens: torch.Tensor, *, padding: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the mean cross-entropy over the tokens of all sequences, and its gradient.
+
+    Sequences of different lengths are filled up with ``padding``; these places cost nothing.
+
+    Shape: scores (N, T, V) floats, tokens (N, T) integers in 0 to V - 1 → loss (), gradient
+        (N, T, V).
+    Units: scores are logits; the loss is in nats per token.
+
+    Raises:
+        ValueError: if the shapes do not agree, a score is not finite, a token is not in the
+            vocabulary, or all tokens are padding.
+    """
+    if scores.ndim != 3 or tokens.shape != scores.shape[:2]:
+        raise ValueError(
+            f"scores has shape {tuple(scores.shape)} and tokens {tuple(tokens.shape)}; "
+            "expected (N, T, V) and (N, T)"
+        )
+    kept = tokens != padding  # (N, T)
+    if not kept.any():
+        raise ValueError(
+            f"tokens holds nothing but the padding, {padding}; expected at least one other token"
+        )
+    loss, dkept = softmax_loss(scores[kept], tokens[kept])
+    dscores = torch.zeros_like(scores, dtype=dkept.dtype)
+    dscores[kept] = dkept
+    return loss, dscores
+
+
 def svm_loss(
     scores: torch.Tensor, labels: torch.Tensor, margin: float = 1.0
 ) -> tuple[torch.Tensor, torch.Tensor]:

@@ -5,21 +5,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from dl4cv.data import labelled, scenes
+from clothing import some_items
+from dl4cv.data import composed, labelled, scenes
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-
-def some_items(first_label: int, count: int = 40) -> labelled.LabelledImages:
-    """Return rectangles of different sizes in the place of clothing, fast to come by."""
-    generator = torch.Generator().manual_seed(first_label)
-    images = torch.zeros(count, 1, 28, 28, dtype=torch.uint8)
-    for i in range(count):
-        top, left = torch.randint(0, 10, (2,), generator=generator).tolist()
-        images[i, 0, top : 28 - left, left : 28 - top] = 60 + 4 * i
-    labels = first_label + torch.arange(count) % 5
-    return labelled.LabelledImages(images, labels, tuple("abcdefghij"), "0" * 64)
-
 
 TRAIN, TEST = some_items(0), some_items(5)
 
@@ -28,7 +17,7 @@ TRAIN, TEST = some_items(0), some_items(5)
 def small_chunks():
     """Chunks of few scenes, for speed."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scenes, "CHUNK", 20)
+        patch.setattr(composed, "CHUNK", 20)
         yield
 
 
@@ -54,7 +43,17 @@ def test_two_to_six_items_and_all_counts_occur(many):
     assert ((many.labels >= 0) == there).all()
     assert (many.labels[~there] == -1).all()
     assert (many.boxes[~there] == 0).all()
-    assert sorted(many.labels[there].unique().tolist()) == [0, 1, 2, 3, 4]
+    assert (many.fine_labels[~there] == -1).all()
+    assert sorted(many.fine_labels[there].unique().tolist()) == [0, 1, 2, 3, 4]
+    kinds = ["top", "trousers", "top", "dress", "top"]
+    for fine, kind in zip(many.fine_labels[there], many.labels[there], strict=True):
+        assert scenes.CLASS_NAMES[kind] == kinds[fine]
+
+
+def test_kinds_are_equally_frequent(many):
+    shares = many.labels[many.labels >= 0].bincount(minlength=6) / many.counts.sum()
+    # A third each of three kinds; four standard errors of about 4,000 draws.
+    assert ((shares[:3] - 1 / 3).abs() < 0.03).all()
 
 
 def test_a_mask_and_its_box_agree_and_every_item_pixel_has_an_item(many):
@@ -98,13 +97,13 @@ def test_the_seed_alone_decides(seed, count):
 
 
 def test_a_larger_set_begins_with_the_smaller_one():
-    larger = scenes.compose(TRAIN, "train", scenes.CHUNK + 2, seed=5)
+    larger = scenes.compose(TRAIN, "train", composed.CHUNK + 2, seed=5)
     smaller = scenes.compose(TRAIN, "train", 3, seed=5)
     assert all(torch.equal(vars(larger)[n][:3], tensor) for n, tensor in vars(smaller).items())
     other = scenes.compose(TRAIN, "train", 3, seed=6)
     assert not torch.equal(other.images, smaller.images)
     # The chunks of a set differ, too.
-    assert not torch.equal(larger.images[scenes.CHUNK :], larger.images[:2])
+    assert not torch.equal(larger.images[composed.CHUNK :], larger.images[:2])
 
 
 def test_train_and_test_share_neither_items_nor_places(monkeypatch):
@@ -113,8 +112,8 @@ def test_train_and_test_share_neither_items_nor_places(monkeypatch):
     monkeypatch.setattr(scenes.photos, "load", lambda name: ramp)
     train = scenes.compose(TRAIN, "train", 200, seed=0)
     test = scenes.compose(TEST, "test", 200, seed=0)
-    assert set(train.labels.unique().tolist()) == {-1, 0, 1, 2, 3, 4}
-    assert set(test.labels.unique().tolist()) == {-1, 5, 6, 7, 8, 9}
+    assert set(train.fine_labels.unique().tolist()) == {-1, 0, 1, 2, 3, 4}
+    assert set(test.fine_labels.unique().tolist()) == {-1, 5, 6, 7, 8, 9}
     dark, bright = (
         found.images.amax(1)[found.instance_maps == 0].float().quantile(q)
         for found, q in ((train, 0.9), (test, 0.1))
