@@ -210,7 +210,7 @@ def test_an_interrupted_fetch_keeps_nothing_and_can_be_repeated(
     assert server.half_sent.wait(30)
     process.send_signal(kill)
     process.communicate(timeout=30)
-    # Mostly -kill; an interrupt that meets an import in the process ends it with that import's error.
+    # Mostly -kill; an interrupt that meets an import ends the process with that import's error.
     assert process.returncode != 0
     if kill == signal.SIGINT:
         assert kept(home) == set()
