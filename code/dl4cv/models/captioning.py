@@ -78,7 +78,7 @@ class LSTMCaptioner(nn.Module):
 
 
 class AttentionCaptioner(nn.Module):
-    """At each word the state asks the image's cells, by additive attention.
+    """At each word the state attends to the image's cells, by additive attention.
 
     Args:
         vocab_size: V.

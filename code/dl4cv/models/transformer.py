@@ -199,7 +199,7 @@ class Decoder(nn.Module):
             memory: (N, K, D).
             length: tokens to write, START included; the last may come before an END.
             memory_mask: as in ``forward``.
-            cached: whether keys and values are kept, or computed anew for each token.
+            cached: whether keys and values are kept, or recomputed for each token.
 
         Shape: → (N, length) int64.
         """
