@@ -261,6 +261,19 @@ def test_heads_must_divide_the_width(dim, heads):
         assert attention.MultiHeadAttention(dim, heads)(torch.zeros(1, 2, dim)).shape == (1, 2, dim)
 
 
+@given(st.integers(0, 12), st.integers(0, 12), st.integers(0, 12))
+def test_a_sequence_fits_between_one_and_the_longest(source, target, written):
+    model = transformer.Transformer(11, 4, 1, 1, max_length=9)
+    pair = torch.full((1, source), 3), torch.full((1, target), START)
+    if 1 <= source <= 9 and 1 <= target <= 9:
+        assert model(*pair).shape == (1, target, 11)
+        if 2 <= written <= 10:  # the last token is written, not read
+            assert model.generate(pair[0], written).shape == (1, written)
+    else:
+        with pytest.raises(ValueError, match="expected at least one, and at most 9 in all"):
+            model(*pair)
+
+
 @pytest.mark.parametrize("length", [0, 10])
 def test_empty_and_long_sequences_are_refused(length):
     model = transformer.Transformer(11, 8, 2, 1, max_length=9)
@@ -268,6 +281,60 @@ def test_empty_and_long_sequences_are_refused(length):
         model(torch.full((1, length), 3), torch.full((1, 1), START))
     with pytest.raises(ValueError, match="positions is 'fourier'; expected one of: sinusoidal"):
         transformer.Transformer(11, 8, 2, 1, max_length=9, positions="fourier")
+
+
+@given(st.integers(-3, 13), st.booleans())
+def test_a_number_that_is_no_token_is_refused(token, as_source):
+    model = transformer.Transformer(11, 8, 2, 1, max_length=9)
+    pair = [torch.tensor([[3, token]]), torch.tensor([[START, 4]])]
+    source, target = pair if as_source else pair[::-1]
+    if 0 <= token < 11:
+        assert model(source, target).isfinite().all()
+    else:
+        with pytest.raises(ValueError, match=r"tokens holds -?\d+ to \d+; expected .* 0 to 10"):
+            model(source, target)
+
+
+@settings(max_examples=30)
+@given(st.integers(1, 4), st.integers(1, 5), st.lists(st.integers(1, 6), min_size=1, max_size=3))
+def test_a_mask_of_another_shape_is_refused(queries, keys, shape):
+    q, k = torch.zeros(2, 1, queries, 4), torch.zeros(2, 1, keys, 4)
+    mask = torch.ones(shape, dtype=torch.bool)
+    fits = all(m in (1, s) for m, s in zip(shape[::-1], (keys, queries, 1), strict=False))
+    if fits:
+        weights = attention.scaled_dot_product(q, k, k, mask)[1]
+        torch.testing.assert_close(weights.sum(-1), torch.ones(2, 1, queries))
+    else:
+        with pytest.raises(ValueError, match="expected bool that broadcasts to"):
+            attention.scaled_dot_product(q, k, k, mask)
+
+
+@settings(max_examples=30)
+@given(st.integers(1, 4), st.integers(1, 5), st.data())
+def test_a_query_that_may_look_nowhere_is_refused(queries, keys, data):
+    shown = data.draw(
+        st.lists(st.booleans(), min_size=queries * keys, max_size=queries * keys), label="shown"
+    )
+    mask = torch.tensor(shown).view(queries, keys)
+    q, k = torch.zeros(1, queries, 4), torch.zeros(1, keys, 4)
+    if mask.any(1).all():
+        weights = attention.scaled_dot_product(q, k, k, mask)[1]
+        assert (weights[0, ~mask] == 0).all()
+    else:
+        with pytest.raises(ValueError, match="mask hides every position from a query"):
+            attention.scaled_dot_product(q, k, k, mask)
+
+
+def test_each_position_can_have_its_own_view_of_the_memory():
+    torch.manual_seed(3)
+    model = transformer.Transformer(11, 8, 2, 2, max_length=9).double()
+    source, target = torch.tensor([[3, 4, 5, 6]]), torch.tensor([[START, 7, 8]])
+    memory, mask = model.encode(source)
+    views = mask.repeat(1, 3, 1)  # (1, 3, 4)
+    torch.testing.assert_close(model.decoder(target, memory, views), model(source, target), **EXACT)
+    views[0, 1, 2] = False
+    changed = (model.decoder(target, memory, views) != model(source, target)).any(2)[0]
+    assert changed.tolist() == [False, True, True]
 
 
 def test_a_source_of_padding_alone_is_refused():

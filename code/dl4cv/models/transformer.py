@@ -78,7 +78,7 @@ class DecoderBlock(nn.Module):
         Args:
             x: (N, T, D), the positions after those in ``cache``.
             memory: (N, K, D), what to look at.
-            memory_mask: bool, (N, 1, K), True where there is something.
+            memory_mask: bool, (N, 1, K) or (N, T, K), True where a position may look.
             cache: keys and values of earlier positions.
         """
         before = 0 if cache is None else len(cache)
@@ -100,7 +100,8 @@ class Tokens(nn.Module):
     Shape: (N, T) integers in 0 to V − 1 → (N, T, D).
 
     Raises:
-        ValueError: if there is no such kind of positions, or a sequence is empty or too long.
+        ValueError: if there is no such kind of positions, a sequence is empty or too long, or a
+            number is no token.
     """
 
     def __init__(self, vocab_size: int, dim: int, max_length: int, positions: Positions) -> None:
@@ -129,6 +130,10 @@ class Tokens(nn.Module):
                 f"tokens has {tokens.shape[1]} positions from {start} on; expected at least one, "
                 f"and at most {self.max_length} in all"
             )
+        low, high = (int(bound) for bound in tokens.aminmax())
+        last = self.embedding.num_embeddings - 1
+        if low < 0 or high > last:
+            raise ValueError(f"tokens holds {low} to {high}; expected numbers from 0 to {last}")
         x = self.embedding(tokens)
         return x if self.positions is None else x + self.positions[start:end]
 
@@ -176,7 +181,7 @@ class Decoder(nn.Module):
         Args:
             tokens: (N, T); with ``caches``, those after the positions that are in them.
             memory: (N, K, D).
-            memory_mask: bool, (N, 1, K), True where there is something.
+            memory_mask: bool, (N, 1, K) or (N, T, K), True where a position may look.
             caches: one for each block.
         """
         x = self.tokens(tokens, len(caches[0]) if caches else 0)
@@ -227,7 +232,8 @@ class Transformer(nn.Module):
         positions: how tokens know where they stand.
 
     Raises:
-        ValueError: if a sequence is empty or too long, or ``num_heads`` does not divide ``dim``.
+        ValueError: if a sequence is empty or too long, a number is no token, a source is padding
+            alone, or ``num_heads`` does not divide ``dim``.
     """
 
     def __init__(
