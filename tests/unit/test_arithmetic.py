@@ -35,7 +35,7 @@ def test_tokens_by_hand():
     one = problem(4, 12, True, "units first")
     assert one.source.tolist() == [[7, 14, 4, 5, END, PADDING]]
     assert one.target.tolist() == [[START, 11, 14, END, PADDING]]  # -8, the 8 first
-    assert problem(99, 99, False).target.tolist() == [[START, 11, 12, 4, END]]
+    assert problem(99, 99, False).target.tolist() == [[START, 4, 12, 11, END]]  # 198
 
 
 @given(NUMBERS, NUMBERS)

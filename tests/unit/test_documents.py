@@ -8,7 +8,7 @@ from dl4cv.book.chapters import ROOT, pages
 
 def listed(text: str, folder: str = "book/") -> list[str]:
     """Return the chapters that ``text`` links to, in order."""
-    return re.findall(rf"\]\({folder}((?:foundations|generative|inside)/\w+)\.md\)", text)
+    return re.findall(rf"\]\({folder}((?:foundations|sequences|generative|inside)/\w+)\.md\)", text)
 
 
 def test_readme_lists_the_chapters_of_the_contents_in_order():
