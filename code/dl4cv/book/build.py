@@ -188,8 +188,10 @@ def _summary(
 
 
 def _write_report(path: Path, reports: dict[str, ChapterReport], budget: str) -> None:
-    """Write down what each chapter cost, where; a build that runs nothing leaves the file alone."""
-    if path.exists() and all(report.state == "cached" for report in reports.values()):
+    """Write down what each chapter cost, where; leave the file alone if it tells of these runs."""
+    known = json.loads(path.read_bytes())["chapters"] if path.exists() else {}
+    seconds = {name: entry["seconds"] for name, entry in known.items()}
+    if seconds == {name: report.seconds for name, report in reports.items()}:
         return
     content = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
