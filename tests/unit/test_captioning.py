@@ -78,12 +78,12 @@ def test_samples_have_the_models_frequencies():
 @KINDS
 def test_teacher_forcing_is_one_step_after_another(kind):
     torch.manual_seed(0)
-    model = kind(9, 16).eval()
-    images, tokens = torch.rand(2, 3, 64, 64), torch.tensor([[START, 4, 5], [START, 6, END]])
-    state = model.start(images)
+    model = kind(9, 16, 16).eval()
+    cells, tokens = torch.rand(2, 64, 16), torch.tensor([[START, 4, 5], [START, 6, END]])
+    state = model.start(cells)
     for t in range(3):
         logits, state = model.step(tokens[:, t], state)
-        torch.testing.assert_close(model(images, tokens)[:, t], logits)
+        torch.testing.assert_close(model(cells, tokens)[:, t], logits)
     if kind is captioning.AttentionCaptioner:
         assert state[-1].shape == (2, 64)
         torch.testing.assert_close(state[-1].sum(1), torch.ones(2))
@@ -92,27 +92,48 @@ def test_teacher_forcing_is_one_step_after_another(kind):
 @KINDS
 def test_a_captioner_overfits_one_batch(kind):
     torch.manual_seed(0)
-    model = kind(12, 32)
-    images = F.interpolate(torch.rand(6, 3, 4, 4), size=64)
+    model = kind(12, 16, 32)
+    cells = torch.randn(6, 64, 16)
     words = torch.randint(3, 12, (6, 4))
     target = torch.cat([torch.full((6, 1), START), words, torch.full((6, 1), END)], 1)
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
     for _ in range(200):
-        logits = model(images, target[:, :-1])
+        logits = model(cells, target[:, :-1])
         loss = F.cross_entropy(logits.flatten(0, 1), target[:, 1:].flatten())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
     assert loss < 0.1
-    assert torch.equal(decoding.greedy(model, images, 6), target)
+    assert torch.equal(decoding.greedy(model, cells, 6), target)
 
 
 @KINDS
 def test_a_state_dict_makes_the_same_model(kind):
-    first, second = kind(9, 8).eval(), kind(9, 8).eval()
+    first, second = kind(9, 8, 8).eval(), kind(9, 8, 8).eval()
     second.load_state_dict(first.state_dict())
-    images, tokens = torch.rand(1, 3, 64, 64), torch.tensor([[START, 4]])
-    torch.testing.assert_close(first(images, tokens), second(images, tokens))
+    cells, tokens = torch.rand(1, 64, 8), torch.tensor([[START, 4]])
+    torch.testing.assert_close(first(cells, tokens), second(cells, tokens))
+
+
+def test_attention_that_has_read_red_finds_red():
+    """The word that was written last decides where the next step looks."""
+    torch.manual_seed(0)
+    model = captioning.AttentionCaptioner(9, 8, 8).eval()
+    state = model.start(torch.randn(1, 64, 8))
+    looks = [model.step(torch.tensor([word]), state)[1][-1] for word in (4, 5)]
+    assert not torch.allclose(*looks)
+
+
+def test_cells_of_the_encoder_lie_where_their_pixels_lie():
+    torch.manual_seed(0)
+    encoder = captioning.Encoder(8).double().eval()
+    picture = torch.zeros(1, 3, 64, 64, dtype=torch.float64)
+    other = picture.clone()
+    other[:, :, 8:16, 48:56] = 1  # the second row's seventh cell
+    change = (encoder(other) - encoder(picture)).abs().sum(2)[0].view(8, 8)
+    rows, columns = (change > 0).nonzero().T
+    assert rows.max() == 1 + 3  # a cell sees as far as three cells away
+    assert columns.min() == 6 - 3
 
 
 def test_settings_out_of_range_are_named():

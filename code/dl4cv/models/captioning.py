@@ -1,8 +1,8 @@
-"""Captioners: a small convolutional network reads an image, an LSTM writes about it.
+"""Captioners: an LSTM writes what a convolutional network has seen, word by word.
 
-``LSTMCaptioner`` gets one vector for the whole image (Vinyals et al., 2015, arXiv 1411.4555);
-``AttentionCaptioner`` looks at the image's cells again at each word (Xu et al., 2015, arXiv
-1502.03044). Both are written step by step by ``decoding``.
+``Encoder`` turns a picture into the features of 8 × 8 cells. ``LSTMCaptioner`` gets all cells as
+one vector, once (Vinyals et al., 2015, arXiv 1411.4555); ``AttentionCaptioner`` looks at the cells
+again at each word (Xu et al., 2015, arXiv 1502.03044). Both are written out by ``decoding``.
 """
 
 import torch
@@ -12,12 +12,14 @@ from dl4cv.data.captions import PADDING
 from dl4cv.models import attention
 from dl4cv.models.blocks import conv_bn_relu
 
-#: Cells along each side of the encoder's grid, for images of 64 × 64 pixels.
+#: Cells along each side of the encoder's grid, for pictures of 64 × 64 pixels.
 GRID = 8
 
 
 class Encoder(nn.Module):
-    """Features of each of 8 × 8 cells of an image, from left to right and top to bottom.
+    """Features of each of 8 × 8 cells of a picture, from left to right and top to bottom.
+
+    A pixel of the first layer is a block of 2 × 2 pixels, 12 numbers: a quarter of the work.
 
     Args:
         dim: D, features of a cell.
@@ -28,14 +30,13 @@ class Encoder(nn.Module):
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.stages = nn.Sequential(
-            conv_bn_relu(3, 32),
+            nn.PixelUnshuffle(2),  # (N, 12, 32, 32)
+            conv_bn_relu(12, 32),
             nn.MaxPool2d(2),
             conv_bn_relu(32, 64),
-            conv_bn_relu(64, 64),
             nn.MaxPool2d(2),
             conv_bn_relu(64, dim),
-            conv_bn_relu(dim, dim),
-            nn.MaxPool2d(2),  # (N, D, 8, 8)
+            conv_bn_relu(dim, dim),  # (N, D, 8, 8)
         )
 
     def forward(self, images: Tensor) -> Tensor:
@@ -44,24 +45,24 @@ class Encoder(nn.Module):
 
 
 class LSTMCaptioner(nn.Module):
-    """The image is the LSTM's first state, and that is all it knows of it.
+    """The picture is one vector, the LSTM's first state; a part of the input at each step.
 
     Args:
         vocab_size: V.
-        dim: features of a cell, of a word and of the state.
+        cell_dim: D, features of a cell.
+        dim: H, features of a word and of the state.
     """
 
-    def __init__(self, vocab_size: int, dim: int = 128) -> None:
+    def __init__(self, vocab_size: int, cell_dim: int = 128, dim: int = 128) -> None:
         super().__init__()
-        self.encoder = Encoder(dim)
-        self.first = nn.Linear(GRID * GRID * dim, dim)
+        self.first = nn.Linear(GRID * GRID * cell_dim, dim)
         self.embedding = nn.Embedding(vocab_size, dim, padding_idx=PADDING)
         self.cell = nn.LSTMCell(dim, dim)
         self.logits = nn.Linear(dim, vocab_size)
 
-    def start(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Return the state before the first word: (h, c), each (N, D)."""
-        h = self.first(self.encoder(images).flatten(1)).tanh()
+    def start(self, cells: Tensor) -> tuple[Tensor, ...]:
+        """Return the state before the first word: (h, c). Shape: (N, 64, D) → (N, H) each."""
+        h = self.first(cells.flatten(1)).tanh()
         return h, torch.zeros_like(h)
 
     def step(self, tokens: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -69,61 +70,78 @@ class LSTMCaptioner(nn.Module):
         h, c = self.cell(self.embedding(tokens), state)
         return self.logits(h), (h, c)
 
-    def forward(self, images: Tensor, tokens: Tensor) -> Tensor:
+    def forward(self, cells: Tensor, tokens: Tensor) -> Tensor:
         """Return the logits of the word after each one of ``tokens``: teacher forcing.
 
-        Shape: (N, 3, 64, 64), (N, T) → (N, T, V).
+        Shape: (N, 64, D), (N, T) → (N, T, V).
         """
-        return _unrolled(self, images, tokens)
+        return _unrolled(self, cells, tokens)
 
 
 class AttentionCaptioner(nn.Module):
-    """At each word the state attends to the image's cells, by additive attention.
+    """After each word, the state attends to the cells, and what it finds helps with the next one.
+
+    The state has read the last word when it looks: having written "red", it can look for something
+    red. What it found goes into the next step as well, so that it knows what was described.
 
     Args:
         vocab_size: V.
-        dim: features of a cell, of a word and of the state.
+        cell_dim: D, features of a cell.
+        dim: H, features of a word, of the state, and of queries, keys and values.
+
+    Source: Luong, Pham and Manning (2015), arXiv 1508.04025, sections 3.1 and 3.3.
     """
 
-    def __init__(self, vocab_size: int, dim: int = 128) -> None:
+    def __init__(self, vocab_size: int, cell_dim: int = 128, dim: int = 128) -> None:
         super().__init__()
-        self.encoder = Encoder(dim)
-        self.places = nn.Parameter(0.1 * torch.randn(GRID * GRID, dim))
+        self.places = nn.Parameter(torch.randn(GRID * GRID, cell_dim))
+        self.key = nn.Linear(cell_dim, dim)
+        self.value = nn.Linear(cell_dim, dim)
+        self.query = nn.Linear(dim, dim)
         self.embedding = nn.Embedding(vocab_size, dim, padding_idx=PADDING)
-        self.attend = attention.AdditiveAttention(dim, dim, dim)
         self.cell = nn.LSTMCell(2 * dim, dim)
         self.logits = nn.Linear(2 * dim, vocab_size)
 
-    def start(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Return the state before the first word: (h, c, cells, weights).
+    def start(self, cells: Tensor) -> tuple[Tensor, ...]:
+        """Return the state before the first word: (h, c, found, keys, values, weights).
 
-        Shape: (N, D), (N, D), (N, 64, D), (N, 64).
+        Shape: (N, 64, D) → (N, H) three times, (N, 64, H) twice, (N, 64).
         """
-        cells = self.encoder(images) + self.places
-        h = cells.mean(1).tanh()
-        return h, torch.zeros_like(h), cells, cells.new_zeros(cells.shape[:2])
+        cells = cells + self.places
+        key, value = self.key(cells), self.value(cells)
+        h = value.mean(1).tanh()
+        return (
+            h,
+            torch.zeros_like(h),
+            torch.zeros_like(h),
+            key,
+            value,
+            cells.new_zeros(cells.shape[:2]),
+        )
 
     def step(self, tokens: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Return the logits of the next word and the state after ``tokens``. Shape: (N,).
 
         The last part of the state says where this step looked: (N, 64), each row sums to 1.
         """
-        h, c, cells, _ = state
-        seen, weights = self.attend(h[:, None], cells)
-        seen = seen[:, 0]
-        h, c = self.cell(torch.cat([self.embedding(tokens), seen], 1), (h, c))
-        return self.logits(torch.cat([h, seen], 1)), (h, c, cells, weights[:, 0])
+        h, c, found, key, value, _ = state
+        h, c = self.cell(torch.cat([self.embedding(tokens), found], 1), (h, c))
+        query = self.query(h)[:, None]  # (N, 1, H)
+        found, weights = attention.scaled_dot_product(query, key, value)
+        found = found[:, 0]
+        logits = self.logits(torch.cat([h, found], 1))
+        return logits, (h, c, found, key, value, weights[:, 0])
 
-    def forward(self, images: Tensor, tokens: Tensor) -> Tensor:
+    def forward(self, cells: Tensor, tokens: Tensor) -> Tensor:
         """Return the logits of the word after each one of ``tokens``: teacher forcing.
 
-        Shape: (N, 3, 64, 64), (N, T) → (N, T, V).
+        Shape: (N, 64, D), (N, T) → (N, T, V).
         """
-        return _unrolled(self, images, tokens)
+        return _unrolled(self, cells, tokens)
 
 
-def _unrolled(model: LSTMCaptioner | AttentionCaptioner, images: Tensor, tokens: Tensor) -> Tensor:
-    state = model.start(images)
+def _unrolled(model: LSTMCaptioner | AttentionCaptioner, cells: Tensor, tokens: Tensor) -> Tensor:
+    state = model.start(cells)
     logits = []
     for t in range(tokens.shape[1]):
         scores, state = model.step(tokens[:, t], state)
