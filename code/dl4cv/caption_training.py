@@ -40,12 +40,13 @@ def shown(pictures: StillLifes) -> Tensor:
     Shape: (N, 64) int64.
     """
     size = still_lifes.IMAGE_SIZE // GRID
-    maps = (
-        pictures.instance_maps.unfold(1, size, size).unfold(2, size, size).flatten(3).flatten(1, 2)
-    )
-    counts = torch.stack([(maps == item).sum(2) for item in (1, 2, 3)], 2)  # (N, 64, 3)
-    most, item = counts.max(2)
-    return torch.where(most >= LEAST, item, -1)
+    found = []
+    for maps in pictures.instance_maps.split(500):
+        cells = maps.unfold(1, size, size).unfold(2, size, size).flatten(3).flatten(1, 2)
+        counts = torch.stack([(cells == item).sum(2) for item in (1, 2, 3)], 2)  # (n, 64, 3)
+        most, item = counts.max(2)
+        found.append(torch.where(most >= LEAST, item, -1))
+    return torch.cat(found)
 
 
 class Labels(nn.Module):

@@ -133,6 +133,9 @@ def test_scenes_are_composed_once_and_checked_when_read(tmp_path, monkeypatch, c
     assert capsys.readouterr() == ("", "")
     assert all(torch.equal(a, vars(again)[name]) for name, a in vars(first).items())
     (file,) = tmp_path.rglob("*.safetensors")
+    other = tmp_path / "other"
+    other.touch()
+    assert file.stat().st_mode == other.stat().st_mode  # a cache can be shared
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
     file.write_bytes(bytes(content))

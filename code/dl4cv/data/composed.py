@@ -52,7 +52,8 @@ def load(
             start = time.perf_counter()
             found = compose()
             storage.remove_parts(path)
-            storage.write_atomically(path, _packed(found))
+            with storage.atomic_path(path) as temporary:
+                _save(found, temporary)
             if sys.stderr.isatty():  # a page must not show whether they were there already
                 seconds = time.perf_counter() - start
                 made = f"{kind.__name__}: {count:,} for {split} composed in {seconds:.1f} s"
@@ -72,9 +73,10 @@ def in_chunks(
     with tqdm(desc=kind.__name__, total=count, leave=False, disable=None) as bar:
         for start in range(0, count, CHUNK):
             generator = torch.Generator().manual_seed(_seed(split, seed, start // CHUNK))
-            chunks.append(vars(compose_chunk(generator)))
+            chunks.append(dict(vars(compose_chunk(generator))))
             bar.update(min(CHUNK, count - start))
-    return kind(**{name: torch.cat([c[name] for c in chunks])[:count] for name in chunks[0]})
+    names = tuple(chunks[0])  # what is joined is let go, so that nothing is there twice for long
+    return kind(**{name: torch.cat([c.pop(name) for c in chunks])[:count] for name in names})
 
 
 def _seed(split: str, seed: int, chunk: int) -> int:
@@ -90,9 +92,10 @@ def _path(kind: type, split: str, count: int, seed: int) -> Path:
     return folder / f"{split}-{count}-{seed}-{key}.safetensors"
 
 
-def _packed(pictures: object) -> bytes:
-    tensors = dict(vars(pictures))
-    return safetensors.torch.save(tensors, {"sha256": _digest(tensors)})
+def _save(pictures: object, path: Path) -> None:
+    tensors, mode = dict(vars(pictures)), path.stat().st_mode
+    safetensors.torch.save_file(tensors, path, {"sha256": _digest(tensors)})
+    path.chmod(mode)  # safetensors leaves a file that nobody else may read
 
 
 def _read(kind: type[Pictures], path: Path) -> Pictures | None:
