@@ -1,8 +1,9 @@
 """Captioners: an LSTM writes what a convolutional network has seen, word by word.
 
 ``Encoder`` turns a picture into the features of 8 × 8 cells. ``LSTMCaptioner`` gets all cells as
-one vector, always the same (Vinyals et al., 2015, arXiv 1411.4555); ``AttentionCaptioner`` looks at the cells
-again at each word (Xu et al., 2015, arXiv 1502.03044). Both are written out by ``decoding``.
+one vector, always the same (Vinyals et al., 2015, arXiv 1411.4555); ``AttentionCaptioner`` looks at
+the cells again at each word (Xu et al., 2015, arXiv 1502.03044). Both are written out by
+``decoding``.
 """
 
 import torch
