@@ -8,7 +8,7 @@ from dl4cv import optim, runtime, training
 from dl4cv.data import clothes, still_lifes
 from dl4cv.data.captions import PADDING
 from dl4cv.data.still_lifes import StillLifes
-from dl4cv.models.captioning import GRID, AttentionCaptioner, Encoder, LSTMCaptioner
+from dl4cv.models.captioning import GRID, Encoder
 
 #: D, features of a cell.
 DIM = 128
@@ -125,7 +125,7 @@ def tokens(pictures: StillLifes, seed: int) -> Tensor:
 
 
 def learn(
-    model: LSTMCaptioner | AttentionCaptioner,
+    model: nn.Module,
     cells: Tensor,
     tokens: Tensor,
     *,

@@ -124,6 +124,28 @@ def test_attention_that_has_read_red_finds_red():
     assert not torch.allclose(*looks)
 
 
+def test_what_was_found_and_where_it_lies_count():
+    torch.manual_seed(0)
+    model = captioning.AttentionCaptioner(9, 8, 8).eval()
+    cells = torch.randn(1, 64, 8)
+    state, word = model.start(cells), torch.tensor([4])
+    logits, (h, c, found, *rest) = model.step(word, state)
+    swapped = model.step(word, model.start(cells.flip(1)))[0]
+    assert not torch.allclose(logits, swapped)
+    after = model.step(word, (h, c, found, *rest))[0]
+    assert not torch.allclose(after, model.step(word, (h, c, -found, *rest))[0])
+
+
+def test_every_word_sees_the_picture():
+    torch.manual_seed(0)
+    model = captioning.LSTMCaptioner(9, 8, 8).eval()
+    h, c, picture = model.start(torch.randn(1, 64, 8))
+    _, (h, c, again) = model.step(torch.tensor([START]), (h, c, picture))
+    assert torch.equal(again, picture)
+    seen, unseen = (model.step(torch.tensor([4]), (h, c, p))[0] for p in (again, -again))
+    assert not torch.allclose(seen, unseen)
+
+
 def test_cells_of_the_encoder_lie_where_their_pixels_lie():
     torch.manual_seed(0)
     encoder = captioning.Encoder(8).double().eval()
