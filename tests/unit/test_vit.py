@@ -5,7 +5,7 @@ import re
 
 import pytest
 import torch
-from dl4cv import training
+from dl4cv import exercises, optim, training
 from dl4cv.explain.rollout import rollout
 from dl4cv.models import vit
 from dl4cv.models.vit import ViT
@@ -165,6 +165,24 @@ def test_it_learns_a_batch_by_heart(pool):
     assert F.cross_entropy(net(images), labels) < 0.05
 
 
+def test_muon_leaves_tables_to_adam():
+    table, matrix = numbers(5, 3), numbers(4, 3, seed=1)
+    ours = [nn.Parameter(table.clone()), nn.Parameter(matrix.clone())]
+    groups = [{"params": ours[1:]}, {"params": ours[:1], "lr": 0.003, "momentum": 0}]
+    optimizer = vit.Muon(groups, lr=0.02, momentum=0.6, weight_decay=0.1)
+    rows = nn.Parameter(table.clone())
+    adam = torch.optim.AdamW([rows], lr=0.003, weight_decay=0.1)
+    weights = nn.Parameter(matrix.clone())
+    muon = optim.Muon([weights], lr=0.02, momentum=0.6, weight_decay=0.1)
+    for step in range(3):
+        ours[0].grad = rows.grad = numbers(3, 5, seed=step + 2).T  # not contiguous
+        ours[1].grad = weights.grad = numbers(4, 3, seed=step + 9)
+        for each in (optimizer, adam, muon):
+            each.step()
+    torch.testing.assert_close(ours[0], rows, **EXACT)
+    torch.testing.assert_close(ours[1], weights, **EXACT)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -244,3 +262,11 @@ def test_rollout_follows_the_blocks_in_order():
 def test_weights_that_do_not_fit(shapes):
     with pytest.raises(ValueError, match=re.escape("expected (N, h, T, T), one or more")):
         rollout([torch.ones(shape) for shape in shapes])
+
+
+def test_exercises_tell_right_from_wrong():
+    check = exercises.check
+    assert check("vit/patchify", vit.patchify).passed
+    assert not check("vit/patchify", lambda x, size: vit.patchify(x.mT, size)).passed
+    assert not check("vit/parameters", lambda *_: 0).passed
+    assert not check("vit/resize_positions", lambda positions, old, new: positions).passed

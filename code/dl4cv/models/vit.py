@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dl4cv import optim
 from dl4cv.models import blocks
 from dl4cv.models.transformer import EncoderBlock
 
@@ -96,6 +97,25 @@ class ViT(nn.Module):
             x = layer(x)
         x = self.norm(x)
         return self.head(x.mean(1) if self.class_token is None else x[:, 0])
+
+
+class Muon(optim.Muon):
+    """Muon that leaves tables of vectors, such as position embeddings, to Adam.
+
+    A table is a matrix that maps nothing. Give it a group of its own with ``momentum=0``, which
+    marks it, and a learning rate for Adam.
+
+    Args:
+        params: as for ``optim.Muon``; so are the others.
+
+    Source: Jordan et al. (2024), who leave embeddings to Adam too.
+    """
+
+    def update(self, theta: Tensor, g: Tensor, state: optim.State, *, momentum, **hyper) -> None:
+        """Move ``theta`` in place; a table as the vector of all its entries."""
+        if momentum == 0:
+            theta, g = theta.view(-1), g.reshape(-1)
+        super().update(theta, g, state, momentum=momentum, **hyper)
 
 
 def patchify(images: Tensor, patch_size: int) -> Tensor:
