@@ -6,6 +6,7 @@ import pytest
 from dl4cv.metrics import captions
 from hypothesis import given
 from hypothesis import strategies as st
+from torchmetrics.functional.text import bleu_score
 
 LINE = st.lists(st.sampled_from("abcd"), min_size=1, max_size=9).map(" ".join)
 
@@ -24,6 +25,14 @@ def test_a_reference_itself_is_perfect(lines):
     allowed = [["x", line] for line in lines]
     assert captions.exact(lines, allowed) == 1
     assert captions.bleu(lines, allowed, 1) == pytest.approx(1)
+
+
+@given(st.lists(st.tuples(LINE, st.lists(LINE, min_size=1, max_size=3)), min_size=1, max_size=5))
+def test_bleu_is_that_of_torchmetrics(pairs):
+    said, allowed = [line for line, _ in pairs], [lines for _, lines in pairs]
+    for n in (1, 2, 4):
+        expected = bleu_score(said, allowed, n_gram=n).item()
+        assert captions.bleu(said, allowed, n) == pytest.approx(expected, abs=1e-6)
 
 
 def test_exact_counts_any_reference_and_nothing_else():
