@@ -48,9 +48,11 @@ test: book lint browser ## prove it: lint, unit tests, every chapter's outputs, 
 	$(PY) -m pytest $(PARALLEL) --nbval --nbval-sanitize-with tests/chapters/sanitize.cfg book tests/chapters
 	$(PY) -m pytest $(PARALLEL) tests/site
 
-data: $(STAMP) ## fetch and check the data sets and the ImageNet networks
+# The captioning chapters' pictures are composed here: a chapter that does it itself needs 400 MB more.
+data: $(STAMP) ## fetch and check the data sets and the ImageNet networks, compose pictures
 	@$(PY) -m dl4cv.data
 	@$(PY) -m dl4cv.pretrained
+	@$(PY) -c "from dl4cv import caption_training; caption_training.pictures()"
 
 notebooks: $(STAMP) ## write the sibling notebook of every chapter
 	@$(PY) -m dl4cv.book notebooks
