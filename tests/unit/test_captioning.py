@@ -115,8 +115,7 @@ def test_a_state_dict_makes_the_same_model(kind):
     torch.testing.assert_close(first(cells, tokens), second(cells, tokens))
 
 
-def test_attention_that_has_read_red_finds_red():
-    """The word that was written last decides where the next step looks."""
+def test_the_last_word_decides_where_attention_looks():
     torch.manual_seed(0)
     model = captioning.AttentionCaptioner(9, 8, 8).eval()
     state = model.start(torch.randn(1, 64, 8))
