@@ -34,16 +34,14 @@ def roi_pool(
     """
     features, boxes = _checked(features, boxes, spatial_scale)
     down, across = pair("output_size", output_size)
-    pooled = [features.new_zeros(0, features.shape[1], down, across)]
+    pooled = []
     for image, own in zip(features, boxes, strict=True):
         x0, y0, x1, y1 = (own * spatial_scale + 0.5).floor().unbind(1)
-        rows = _bins(y0, y1, down, image.shape[1])  # (Kₙ, P, H)
-        columns = _bins(x0, x1, across, image.shape[2])  # (Kₙ, Q, W)
-        for k in range(len(own)):
-            tall = image[:, None].masked_fill(~rows[k, :, :, None], -math.inf)  # (C, P, H, W)
-            largest = tall.max(2).values[:, :, None]  # (C, P, 1, W)
-            wide = largest.masked_fill(~columns[k], -math.inf)  # (C, P, Q, W)
-            pooled.append(wide.max(3).values[None])
+        rows = _bins(y0, y1, down, image.shape[1])[:, None, :, :, None]  # (Kₙ, 1, P, H, 1)
+        columns = _bins(x0, x1, across, image.shape[2])[:, None, None]  # (Kₙ, 1, 1, Q, W)
+        tall = image[:, None].masked_fill(~rows, -math.inf)  # (Kₙ, C, P, H, W)
+        wide = tall.max(3).values[..., None, :].masked_fill(~columns, -math.inf)  # (Kₙ, C, P, Q, W)
+        pooled.append(wide.max(4).values)
     result = torch.cat(pooled)
     return result.masked_fill(result.isinf(), 0)
 
@@ -100,10 +98,10 @@ def roi_align(
 def _bins(first: Tensor, last: Tensor, count: int, size: int) -> Tensor:
     """Return which cells of an axis each bin of each box holds. Shape: (K,) → (K, count, size)."""
     step = (last - first + 1)[:, None] / count
-    i = torch.arange(count, device=first.device)
+    i = torch.arange(count).to(first)
     start = first[:, None] + (i * step).floor()
     end = first[:, None] + ((i + 1) * step).ceil()
-    cells = torch.arange(size, device=first.device)
+    cells = torch.arange(size).to(first)
     return (start[..., None] <= cells) & (cells < end[..., None])
 
 
@@ -113,10 +111,10 @@ def _weights(start: Tensor, length: Tensor, bins: int, samples: int, size: int) 
     Shape: start (K,), length (K,), in cells → (K, bins, size) in [0, 1].
     """
     count = bins * samples
-    steps = (torch.arange(count, device=start.device) + 0.5) / count
+    steps = (torch.arange(count).to(start) + 0.5) / count
     places = start[:, None] + length[:, None] * steps  # (K, bins · samples)
     inside = (places >= -1) & (places <= size)
-    cells = torch.arange(size, device=start.device)
+    cells = torch.arange(size).to(start)
     distances = (places.clamp(0, size - 1)[..., None] - cells).abs()
     weights = (1 - distances).clamp(min=0) * inside[..., None]
     return weights.unflatten(1, (bins, samples)).mean(2)
