@@ -49,6 +49,20 @@ def iou_matrix(a: Tensor, b: Tensor) -> Tensor:
     return _ratio(intersection, union)
 
 
+def coverage(a: Tensor, b: Tensor) -> Tensor:
+    """Return the fraction of each box of ``a`` that its partner in ``b`` covers.
+
+    Shape: a (…, 4) and b (…, 4), broadcast → (…).
+    Units: [0, 1]; 0 where the box of ``a`` is empty.
+
+    Raises:
+        ValueError: if ``a`` or ``b`` are not boxes.
+    """
+    a, b = inputs.boxes("a", a), inputs.boxes("b", b)
+    intersection, _ = _intersection_and_union(a, b)
+    return _ratio(intersection, _area(a))
+
+
 def giou(a: Tensor, b: Tensor) -> Tensor:
     """Return the generalised intersection over union of each pair of boxes.
 
