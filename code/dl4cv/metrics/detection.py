@@ -109,7 +109,7 @@ def average_precision(
         class_agnostic=class_agnostic,
     )
     once = torch.ones(matches.num_scenes, dtype=torch.float64)
-    return AveragePrecision(*_of_each_class(matches, once), tuple(thresholds))
+    return AveragePrecision(*_ap_and_recall(_by_class(matches), once), tuple(thresholds))
 
 
 def interval(
@@ -144,11 +144,11 @@ def interval(
     matches = match(detections, objects, num_classes, thresholds=thresholds)
     if not matches.counted.any():
         raise ValueError("objects holds no object to be found; expected at least one")
-    n, means = matches.num_scenes, []
+    n, parts, means = matches.num_scenes, _by_class(matches), []
     for _ in range(samples):
         drawn = torch.randint(n, (n,), generator=generator)
         times = drawn.bincount(minlength=n).double()  # how often each scene was drawn
-        means.append(_of_each_class(matches, times)[0].nanmean())
+        means.append(_ap_and_recall(parts, times)[0].nanmean())
     ends = torch.tensor([0.025, 0.975], dtype=torch.float64)
     low, high = torch.stack(means).nanquantile(ends).tolist()
     return low, high
@@ -187,25 +187,50 @@ def interpolated_ap(precision: Tensor, recall: Tensor) -> Tensor:
     return highest.gather(-1, reached).mean(-1)
 
 
-def _of_each_class(matches: Matches, times: Tensor) -> tuple[Tensor, Tensor]:
-    """Return average precision and recall if each scene counts so many times.
+@dataclass(frozen=True)
+class _OfClass:
+    """The D detections of one class, highest score first, and its G objects that count.
 
-    Shape: times (N,) → (K, T), (K, T).
+    Attributes:
+        correct: (T, D) bool.
+        shown: (T, D) bool, whether a detection counts as right or wrong.
+        scenes: (D,) int64.
+        object_scenes: (G,) int64.
     """
-    counted = matches.counted
-    totals = torch.zeros(matches.num_classes, dtype=torch.float64).index_add(
-        0, matches.object_labels[counted], times[matches.object_scenes[counted]]
-    )
-    weights = times[matches.scenes] * ~matches.ignored  # (T, D)
-    ap, recalls = [], []
-    for k, total in enumerate(totals):
+
+    correct: Tensor
+    shown: Tensor
+    scenes: Tensor
+    object_scenes: Tensor
+
+
+def _by_class(matches: Matches) -> list[_OfClass]:
+    correct, shown = matches.correct, ~matches.ignored
+    parts = []
+    for k in range(matches.num_classes):
         own = matches.labels == k
-        correct, weight = matches.correct[:, own], weights[:, own]
-        precision, recall = precision_recall(correct, float(total), weight)
-        ap.append(interpolated_ap(precision, recall))
-        recalls.append((correct * weight).sum(1) / total)
-    none = (totals == 0)[:, None]
-    return (
-        torch.stack(ap).masked_fill(none, math.nan),
-        torch.stack(recalls).masked_fill(none, math.nan),
-    )
+        there = matches.counted & (matches.object_labels == k)
+        parts.append(
+            _OfClass(
+                correct[:, own],
+                shown[:, own],
+                matches.scenes[own],
+                matches.object_scenes[there],
+            )
+        )
+    return parts
+
+
+def _ap_and_recall(parts: Sequence[_OfClass], times: Tensor) -> tuple[Tensor, Tensor]:
+    """Return both for each class if each scene counts so many times.
+
+    Shape: times (N,) → (K, T), (K, T); not a number where there are no objects.
+    """
+    ap, recalls = [], []
+    for part in parts:
+        total = times[part.object_scenes].sum()
+        weights = times[part.scenes] * part.shown
+        curve = precision_recall(part.correct, float(total), weights)
+        ap.append(interpolated_ap(*curve).where(total > 0, math.nan))
+        recalls.append((part.correct * weights).sum(1) / total)
+    return torch.stack(ap), torch.stack(recalls)
