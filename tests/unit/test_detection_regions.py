@@ -82,6 +82,13 @@ def test_an_aligned_region_has_a_gradient_with_respect_to_its_box():
     assert gradcheck.relative_error(box.grad, numerical) < 1e-6
 
 
+def test_mixed_precision_does_not_move_the_samples():
+    features, box = numbers(1, 2, 6, 6).float(), [torch.tensor([[3.3, 4.1, 20.7, 17.2]])]
+    expected = roi.roi_align(features, box, 3, spatial_scale=1 / 4)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(roi.roi_align(features, box, 3, spatial_scale=1 / 4), expected)
+
+
 @pytest.mark.parametrize("pool", [roi.roi_align, roi.roi_pool])
 def test_no_boxes_give_no_regions(pool):
     features = torch.zeros(2, 3, 4, 4)

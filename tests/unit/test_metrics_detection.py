@@ -221,7 +221,8 @@ def test_no_detections_or_no_objects():
 @settings(max_examples=50)
 @given(SETS)
 def test_a_bootstrap_is_the_evaluation_of_the_scenes_drawn(drawn):
-    found, there = some_scenes(drawn, crowds=True)
+    # Without equal scores: a scene that is drawn twice has its detections in another order.
+    found, there = some_scenes((*drawn[:4], False, drawn[5]), crowds=True)
     if not any((~own.crowd).any() for own in there if own.crowd is not None):
         return
     thresholds = (0.5, 0.75)

@@ -1,7 +1,7 @@
 """Boxes: their areas, how much they overlap, their centres and sizes.
 
 A box is (x0, y0, x1, y1) in pixels, x1 and y1 exclusive: x1 − x0 pixels wide, y1 − y0 high. It may
-be empty, without width or height. Boxes of integers or of half precision give float32.
+be empty: without width or height. Boxes of integers or of half precision give float32.
 """
 
 import torch
@@ -70,7 +70,7 @@ def giou(a: Tensor, b: Tensor) -> Tensor:
     IoU − (|C| − |a ∪ b|) / |C|. So it still has a gradient where the boxes do not overlap.
 
     Shape: a (…, 4) and b (…, 4), broadcast → (…).
-    Units: (−1, 1], or −1 for two empty boxes; 0 where the box around both is empty.
+    Units: [−1, 1]; 0 where the box around both is empty.
 
     Raises:
         ValueError: if ``a`` or ``b`` are not boxes.

@@ -23,8 +23,8 @@ class Locations:
     Attributes:
         points: (L, 2) float32, (x, y) in pixels: the centre of each cell.
         strides: (L,) float32, pixels from one location of the level to the next.
-        smallest: (L,) float32; the largest distance to a side of its box is at least that.
-        largest: (L,) float32; it is at most that; infinite on the last level.
+        smallest: (L,) float32, pixels; the farthest side of a target is at least that far away.
+        largest: (L,) float32, pixels; it is at most that far away; infinite on the last level.
     """
 
     points: Tensor
@@ -67,16 +67,16 @@ def locations(
 def assign(boxes: Tensor, where: Locations, *, radius: float) -> Tensor:
     """Return the box that each location has as its target, or ``BACKGROUND``, −1.
 
-    A location is for a box if it lies inside, near its centre, and the largest distance to a side
-    is in the range of its level. Of several boxes it takes the smallest, and of equal ones the
-    first.
+    A box is the target of a location if the location is inside it and near its centre, and its
+    farthest side is at a distance in the range of the level. Of several such boxes, the smallest is
+    the target, and of equally small ones the first.
 
     Args:
-        boxes: (…, M, 4). An empty box has no location, so that images with fewer than M boxes can
-            be filled up with zeros.
+        boxes: (…, M, 4). An empty box is nobody's target, so that zeros can fill up images with
+            fewer than M boxes.
         where: the locations.
-        radius: how far from the centre of a box, down and across, in strides; infinite for all
-            locations inside. 1.5 in the authors' code.
+        radius: how far a location may be from the centre of its box, down and across, in strides.
+            1.5 in the authors' code; infinite for all locations inside.
 
     Shape: → (…, L) int64, from 0 to M − 1, or −1.
 
@@ -133,8 +133,9 @@ def decode(points: Tensor, distances: Tensor) -> Tensor:
 
 
 def centerness(distances: Tensor) -> Tensor:
-    """Return how near a point is to the centre of its box: √(min(l, r) / max(l, r) · the same of
-    t and b).
+    """Return how near a point is to the centre of its box.
+
+    With l, t, r, b for the distances: √(min(l, r) / max(l, r) · min(t, b) / max(t, b)).
 
     Args:
         distances: (…, 4), left, top, right, bottom, in pixels, none negative.

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from dl4cv.detection import inputs
 
-#: The anchor is background.
+#: In place of an object: the anchor is background.
 BACKGROUND = -1
-#: The anchor is neither clearly background nor clearly an object, and no target.
+#: The anchor is between the thresholds; no loss is computed for it.
 IGNORED = -2
 
 
@@ -21,9 +21,9 @@ def match(overlaps: Tensor, high: float, low: float, *, allow_low_quality: bool)
         overlaps: (N, M), the IoU of N anchors with M objects.
         high: from which IoU on an anchor has an object.
         low: below which IoU it is ``BACKGROUND``; in between, it is ``IGNORED``.
-        allow_low_quality: whether the anchors that overlap an object most, of all anchors, have an
-            object even where their IoU is below ``high``, so that no object is without an anchor
-            that touches it. They get the object that they overlap most themselves.
+        allow_low_quality: whether the anchors that overlap an object more than all others do have
+            an object even if their IoU is below ``high``, so that small and odd objects have some
+            as well. Each gets the object that it overlaps most itself.
 
     Shape: → (N,) int64, the object, or ``BACKGROUND`` or ``IGNORED``.
 

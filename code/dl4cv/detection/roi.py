@@ -58,8 +58,8 @@ def roi_align(
     """Return the mean of bilinear samples in each bin of each box, without any rounding.
 
     A sample outside the map by at most one cell takes the nearest feature; further out it is 0.
-    Since bilinear weights are a product of one weight down and one across, so are those of their
-    mean. Differentiable with respect to the features and to the boxes.
+    A bilinear weight is the product of one weight down and one across, and so is the mean of a
+    bin's. Differentiable with respect to the features and to the boxes.
 
     Args:
         features: (N, C, H, W).
@@ -90,8 +90,9 @@ def roi_align(
         height, width = image.shape[1:]
         rows = _weights(corner[:, 1], size[:, 1], down, sampling_ratio, height)  # (Kₙ, P, H)
         columns = _weights(corner[:, 0], size[:, 0], across, sampling_ratio, width)  # (Kₙ, Q, W)
-        mixed = torch.einsum("kph,chw->kcpw", rows, image)
-        pooled.append(torch.einsum("kcpw,kqw->kcpq", mixed, columns))
+        with torch.autocast(image.device.type, enabled=False):  # 16 bits would move the samples
+            mixed = torch.einsum("kph,chw->kcpw", rows, image)
+            pooled.append(torch.einsum("kcpw,kqw->kcpq", mixed, columns))
     return torch.cat(pooled)
 
 

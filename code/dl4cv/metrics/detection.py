@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from dl4cv.metrics.detection_matching import Detections, Matches, Objects, match
 
-#: 0.50, 0.55, … 0.95, to the last bit as in COCO's code, on which detections at a threshold depend.
+#: 0.50, 0.55, … 0.95, to the last bit as in COCO's code: an IoU may equal a threshold.
 IOU_THRESHOLDS: tuple[float, ...] = tuple(np.linspace(0.5, 0.95, 10).tolist())
 #: The recalls at which precision is read: 0, 0.01, … 1.
 RECALLS = torch.from_numpy(np.linspace(0, 1, 101))
@@ -164,10 +164,10 @@ def precision_recall(
 
     Args:
         correct: (…, D) bool, highest score first.
-        num_objects: how many there are to be found; not a number if there are none.
+        num_objects: how many there are to be found.
         weights: (…, D), how often each detection counts; once if None.
 
-    Shape: → (…, D), (…, D) float64.
+    Shape: → (…, D), (…, D) float64 in [0, 1]; recall is not a number if there are no objects.
     """
     weights = torch.ones_like(correct) if weights is None else weights
     right = (correct * weights).double().cumsum(-1)

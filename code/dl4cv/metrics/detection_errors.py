@@ -13,13 +13,15 @@ from dl4cv.detection import boxes as box_ops
 from dl4cv.metrics import detection, detection_matching
 from dl4cv.metrics.detection_matching import Detections, Matches, Objects
 
-#: In the order in which the first that applies is chosen, except that ``both`` is what is left:
-#: ``localization``: it overlaps an object of its class, by less than the foreground threshold;
-#: ``classification``: it is on an object of another class;
-#: ``duplicate``: it is on an object that a detection with a higher score has;
-#: ``background``: it hardly overlaps any object;
-#: ``both``: it overlaps an object of another class, by less than the foreground threshold;
-#: ``missed``: an object that no detection has, and none would have with its class or box mended.
+#: What is wrong with a detection: the first that applies, but for ``both``, which is what is left.
+#:
+#: - ``localization``: it overlaps an object of its class, by less than the foreground threshold.
+#: - ``classification``: it is on an object of another class.
+#: - ``duplicate``: it is on an object that a detection with a higher score has.
+#: - ``background``: it hardly overlaps any object.
+#: - ``both``: it overlaps an object of another class, by less than the foreground threshold.
+#:
+#: And ``missed``: an object that no detection has, nor would have if class or box were mended.
 KINDS = ("localization", "classification", "duplicate", "background", "both", "missed")
 
 
@@ -75,18 +77,7 @@ def take_apart(
     correct, shown = matches.correct[0], ~matches.ignored[0]
     (own, own_object), (other, other_object) = _nearest(matches)
 
-    wrong = shown & ~correct
-    of_kind = {}
-    for kind, applies in (
-        ("localization", (own >= background) & (own < foreground)),
-        ("classification", other >= foreground),
-        ("duplicate", own >= foreground),
-        ("background", torch.maximum(own, other) < background),
-        ("both", torch.ones_like(wrong)),
-    ):
-        of_kind[kind] = wrong & applies
-        wrong = wrong & ~applies
-
+    of_kind = _kinds(own, other, shown & ~correct, foreground, background)
     meant = torch.full_like(own_object, -1)  # the object that a detection would have if mended
     meant = own_object.where(of_kind["localization"], meant)
     meant = other_object.where(of_kind["classification"], meant)
@@ -100,38 +91,64 @@ def take_apart(
 
     labels, object_labels = matches.labels, matches.object_labels
     totals = object_labels[matches.counted].bincount(minlength=num_classes)
-    classes = totals.nonzero()[:, 0].tolist()
-
-    def mean_ap(labels: Tensor, correct: Tensor, shown: Tensor, totals: Tensor) -> float:
-        aps = []
-        for k in classes:
-            own = correct[(labels == k) & shown]
-            aps.append(detection.interpolated_ap(*detection.precision_recall(own, int(totals[k]))))
-        return float(torch.stack(aps).mean())
-
-    ap = mean_ap(labels, correct, shown, totals)
+    ap = _mean_ap(labels, correct, shown, totals)
     costs = {}
     for kind, mask in of_kind.items():
         mended = mask & mendable
         new = object_labels[meant].where(mended, labels), correct | mended, shown & (~mask | mended)
-        costs[kind] = mean_ap(*new, totals) - ap
+        costs[kind] = _mean_ap(*new, totals) - ap
     left = totals - object_labels[missed].bincount(minlength=num_classes)
-    costs["missed"] = mean_ap(labels, correct, shown, left.clamp(min=1)) - ap
+    left = left.where((left > 0) | (totals == 0), 1)  # AP is 0 where all of a class are missed
+    costs["missed"] = _mean_ap(labels, correct, shown, left) - ap
     counts = {kind: int(mask.sum()) for kind, mask in (of_kind | {"missed": missed}).items()}
     return Errors(counts, costs, ap)
 
 
+def _kinds(
+    own: Tensor, other: Tensor, wrong: Tensor, foreground: float, background: float
+) -> dict[str, Tensor]:
+    """Return which detections are errors of each kind.
+
+    Shape: (D,) each: the largest IoU with an object of its class, and of the others, and whether a
+        detection is wrong → (D,) bool for each kind but ``missed``.
+    """
+    rules = {
+        "localization": (own >= background) & (own < foreground),
+        "classification": other >= foreground,
+        "duplicate": own >= foreground,
+        "background": torch.maximum(own, other) < background,
+        "both": torch.ones_like(wrong),
+    }
+    of_kind = {}
+    for kind, applies in rules.items():
+        of_kind[kind] = wrong & applies
+        wrong = wrong & ~applies
+    return of_kind
+
+
+def _mean_ap(labels: Tensor, correct: Tensor, shown: Tensor, totals: Tensor) -> float:
+    """Return the mean AP of the classes that have objects.
+
+    Shape: labels (D,), correct (D,) and shown (D,) bool, highest score first, totals (K,).
+    """
+    aps = []
+    for k in totals.nonzero()[:, 0].tolist():
+        own = correct[(labels == k) & shown]
+        aps.append(detection.interpolated_ap(*detection.precision_recall(own, int(totals[k]))))
+    return float(torch.stack(aps).mean())
+
+
 def _nearest(matches: Matches) -> list[tuple[Tensor, Tensor]]:
-    """Return the largest IoU of each detection with an object of its class and that object, and the
-    same for the other classes.
+    """Return the largest IoU of each detection with an object of its class, and that object.
+
+    And then the same for objects of the other classes.
 
     Shape: (D,) each; where it overlaps none, the IoU is 0 and the object −1.
     """
     objects = matches.counted.nonzero()[:, 0]
-    places = detection_matching.members(matches.object_scenes[objects], matches.num_scenes)[
-        matches.scenes
-    ]
-    rivals = objects[places].where(places >= 0, -1)  # (D, S)
+    of_scene = detection_matching.members(matches.object_scenes[objects], matches.num_scenes)
+    places = of_scene[matches.scenes]  # (D, S)
+    rivals = objects[places].where(places >= 0, -1)
     overlaps = box_ops.iou(matches.boxes[:, None], matches.object_boxes[rivals])
     same = matches.object_labels[rivals] == matches.labels[:, None]
     nearest = []
