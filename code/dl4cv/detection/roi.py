@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from dl4cv.detection import inputs
 from dl4cv.layers.windows import Pair, pair
@@ -15,8 +16,9 @@ def roi_pool(
 ) -> Tensor:
     """Return the largest feature in each bin of each box, with everything rounded to whole cells.
 
-    The corners of a box are rounded to the nearest cell, the last one included; the edges of its
-    bins are rounded outwards. A bin that lies outside the map is 0.
+    The corners of a box are rounded to the nearest cell, the last one included. Of its L rows, bin
+    i holds those from ⌊i L / P⌋ up to ⌈(i + 1) L / P⌉, not included; likewise across. A bin that
+    lies outside the map is 0.
 
     Args:
         features: (N, C, H, W).
@@ -34,14 +36,17 @@ def roi_pool(
     """
     features, boxes = _checked(features, boxes, spatial_scale)
     down, across = pair("output_size", output_size)
-    pooled = []
+    height, width = features.shape[2:]
+    pooled = [features[:0, :, :1, :1].expand(-1, -1, down, across)]  # of no box at all
     for image, own in zip(features, boxes, strict=True):
-        x0, y0, x1, y1 = (own * spatial_scale + 0.5).floor().unbind(1)
-        rows = _bins(y0, y1, down, image.shape[1])[:, None, :, :, None]  # (Kₙ, 1, P, H, 1)
-        columns = _bins(x0, x1, across, image.shape[2])[:, None, None]  # (Kₙ, 1, 1, Q, W)
-        tall = image[:, None].masked_fill(~rows, -math.inf)  # (Kₙ, C, P, H, W)
-        wide = tall.max(3).values[..., None, :].masked_fill(~columns, -math.inf)  # (Kₙ, C, P, Q, W)
-        pooled.append(wide.max(4).values)
+        for x0, y0, x1, y1 in (own * spatial_scale + 0.5).floor().long().tolist():
+            if x0 < width and y0 < height and x1 >= 0 and y1 >= 0:
+                # A negative margin crops; a positive one lies outside the map.
+                margins = (-x0, x1 + 1 - width, -y0, y1 + 1 - height)
+                region = F.pad(image, margins, value=-math.inf)  # (C, y1 + 1 − y0, x1 + 1 − x0)
+            else:
+                region = torch.full_like(image, -math.inf)
+            pooled.append(F.adaptive_max_pool2d(region, (down, across))[None])
     result = torch.cat(pooled)
     return result.masked_fill(result.isinf(), 0)
 
@@ -94,16 +99,6 @@ def roi_align(
             mixed = torch.einsum("kph,chw->kcpw", rows, image)
             pooled.append(torch.einsum("kcpw,kqw->kcpq", mixed, columns))
     return torch.cat(pooled)
-
-
-def _bins(first: Tensor, last: Tensor, count: int, size: int) -> Tensor:
-    """Return which cells of an axis each bin of each box holds. Shape: (K,) → (K, count, size)."""
-    step = (last - first + 1)[:, None] / count
-    i = torch.arange(count).to(first)
-    start = first[:, None] + (i * step).floor()
-    end = first[:, None] + ((i + 1) * step).ceil()
-    cells = torch.arange(size).to(first)
-    return (start[..., None] <= cells) & (cells < end[..., None])
 
 
 def _weights(start: Tensor, length: Tensor, bins: int, samples: int, size: int) -> Tensor:
