@@ -272,6 +272,29 @@ def test_focal_loss_by_hand():
         assert loss.item() == pytest.approx(alpha * 0.25 * math.log(2))
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.uint8, torch.int64])
+@settings(max_examples=50)
+@given(SETS)
+def test_small_types_give_what_float32_gives(dtype, drawn):
+    n, m, _, seed = drawn
+    a = boxes(n, coarse=True, seed=seed, size=128, empty=False).float()
+    b = boxes(m, coarse=True, seed=seed + 1, size=128, empty=False).float()
+    small, other = a.to(dtype), b.to(dtype)
+    s = scores(n, coarse=True, seed=seed)
+    pairs = [
+        (box_ops.area(small), box_ops.area(a)),
+        (box_ops.iou_matrix(small, other), box_ops.iou_matrix(a, b)),
+        (box_ops.giou(small[:, None], other), box_ops.giou(a[:, None], b)),
+        (box_ops.clip(small, 60, 70), box_ops.clip(a, 60, 70)),
+        (nms.nms(small, s.half(), 0.5), nms.nms(a, s, 0.5)),
+        (coding.encode(small[:, None], other), coding.encode(a[:, None], b)),
+        (coding.decode(small[:1] * 0, small), a),
+        (losses.giou_loss(small[:, None], other), losses.giou_loss(a[:, None], b)),
+    ]
+    for ours, expected in pairs:
+        assert torch.equal(ours, expected)
+
+
 GOOD = torch.tensor([[0.0, 0, 2, 2], [1, 1, 3, 4]])
 INVERTED, NAN = GOOD.flip(1), GOOD.where(GOOD > 0, math.nan)
 ONE, KINDS = torch.ones(2), torch.zeros(2, dtype=torch.long)

@@ -89,6 +89,25 @@ def test_mixed_precision_does_not_move_the_samples():
         assert torch.equal(roi.roi_align(features, box, 3, spatial_scale=1 / 4), expected)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.uint8, torch.int64])
+@settings(max_examples=50)
+@given(MAPS, st.integers(0, 9999))
+def test_small_types_give_what_float32_gives(dtype, shape, seed):
+    features = (numbers(*shape, seed=seed).abs() * 8).floor().float()
+    where = [own.float() for own in a_few(4, shape[0], coarse=True, seed=seed)]
+    small = [own.to(dtype) for own in where]
+    for pool in (roi.roi_align, roi.roi_pool):
+        ours = pool(features.to(dtype), small, 2, spatial_scale=1 / 4)
+        assert torch.equal(ours, pool(features, where, 2, spatial_scale=1 / 4))
+    places = fcos.locations([(4, 4)], [8], [])
+    for ours, own in zip(small, where, strict=True):
+        assert torch.equal(
+            fcos.assign(ours, places, radius=1.5), fcos.assign(own, places, radius=1.5)
+        )
+        points = places.points[: len(own)]
+        assert torch.equal(fcos.encode(points.to(dtype), ours), fcos.encode(points, own))
+
+
 @pytest.mark.parametrize("pool", [roi.roi_align, roi.roi_pool])
 def test_no_boxes_give_no_regions(pool):
     features = torch.zeros(2, 3, 4, 4)
