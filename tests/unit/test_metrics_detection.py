@@ -38,11 +38,12 @@ def some_scenes(drawn, *, crowds: bool) -> tuple[list[Detections], list[Objects]
             for n in (most_objects, most_detections)
         )
         of, seed = {"coarse": coarse, "seed": seed + 7 * scene}, seed + 1
+        crowd = torch.rand(g, generator=generator) < 0.2 if crowds and g else None
         objects = Objects(
-            boxes(g, size=128, empty=False, **of),
-            labels(g, classes, seed=seed),
-            torch.rand(g, generator=generator) < 0.2 if crowds and g else None,
+            boxes(g, size=128, empty=False, **of), labels(g, classes, seed=seed), crowd
         )
+        if crowd is not None:
+            objects.boxes[crowd, 2:] = 144  # large enough to cover detections of other objects
         guesses = boxes(d, size=128, empty=False, coarse=coarse, seed=seed)
         kinds = labels(d, classes, seed=seed + 1)
         if g:
@@ -165,6 +166,37 @@ def test_average_precision_by_hand():
     assert recall.tolist() == [0.5, 0.5, 1]
 
 
+TWO = torch.tensor([[0, 0, 10, 10], [4, 0, 14, 10]])
+
+
+@pytest.mark.parametrize(
+    ("there", "crowd", "guesses", "ap"),
+    [
+        # Equally near to both, the first detection takes the last of them, and leaves the other to
+        # the second detection or not.
+        (TWO, None, [[2, 0, 12, 10], [0, 0, 10, 10]], 1),
+        (TWO.flip(0), None, [[2, 0, 12, 10], [0, 0, 10, 10]], 51 / 101),
+        # A crowd covers the detection whole, but the object that is to be found comes first; two
+        # detections in the crowd count for nothing.
+        ([[0, 0, 10, 10], [0, 0, 40, 40]], [False, True], [[0, 0, 10, 8]], 1),
+        (
+            [[50, 0, 60, 10], [0, 0, 40, 40]],
+            [False, True],
+            [[0, 0, 9, 9]] * 2 + [[50, 0, 60, 10]],
+            1,
+        ),
+    ],
+)
+def test_which_object_a_detection_takes(there, crowd, guesses, ap):
+    there, guesses = torch.as_tensor(there), torch.tensor(guesses)
+    zeros = torch.zeros(9, dtype=torch.long)
+    objects = Objects(there, zeros[: len(there)], None if crowd is None else torch.tensor(crowd))
+    found = Detections(guesses, torch.arange(len(guesses), 0, -1) / 4, zeros[: len(guesses)])
+    ours = detection.average_precision([found], [objects], 1)
+    assert ours.at(0.5) == pytest.approx(ap)
+    assert_equals_coco(ours, coco([found], [objects], 1), 0, 2)
+
+
 @given(SETS)
 def test_order_of_scenes_and_of_detections_changes_nothing(drawn):
     found, there = some_scenes((*drawn[:4], False, drawn[5]), crowds=True)
@@ -255,64 +287,77 @@ def test_an_interval_holds_the_mean_and_shrinks():
     assert 2 < widths[0] / widths[1] < 4.5  # √9 = 3
 
 
-def kinds_by_definition(found, there, foreground=0.5, background=0.1):
-    """Return how many errors of each kind there are, scene by scene and box by box."""
-    counts = dict.fromkeys(detection_errors.KINDS, 0)
-    for detections, objects in zip(found, there, strict=True):
-        overlaps = box_ops.iou_matrix(detections.boxes, objects.boxes)
-        order = detections.scores.argsort(descending=True, stable=True).tolist()
-        owner, wrong, aimed_at = {}, [], set()
-        for d in order:
-            rivals = [
-                g
-                for g in range(len(objects.labels))
-                if objects.labels[g] == detections.labels[d]
-                and g not in owner
-                and overlaps[d, g] >= foreground
-            ]
-            if rivals:
-                owner[max(rivals, key=lambda g, d=d: (overlaps[d, g], g))] = d
-            else:
-                wrong.append(d)
-        for d in wrong:
-            nearest = {True: (0.0, None), False: (0.0, None)}  # by whether it is of the same class
-            for g in range(len(objects.labels)):
-                same = bool(objects.labels[g] == detections.labels[d])
-                if overlaps[d, g] > nearest[same][0]:
-                    nearest[same] = (float(overlaps[d, g]), g)
-            (own, own_object), (other, other_object) = nearest[True], nearest[False]
-            if background <= own < foreground:
-                kind, aim = "localization", own_object
-            elif other >= foreground:
-                kind, aim = "classification", other_object
-            elif own >= foreground:
-                kind, aim = "duplicate", None
-            elif max(own, other) < background:
-                kind, aim = "background", None
-            else:
-                kind, aim = "both", None
-            counts[kind] += 1
-            aimed_at.add(aim)
-        counts["missed"] += sum(
-            g not in owner and g not in aimed_at for g in range(len(objects.labels))
-        )
-    return counts
+def errors_by_definition(detections, objects, foreground=0.5, background=0.1):
+    """Return the errors in a scene, box by box: {detection: (kind, the object that it means)}, and
+    the objects that are missed."""
+    overlaps = box_ops.iou_matrix(detections.boxes, objects.boxes)
+    count, owned, errors = len(objects.labels), set(), {}
+    for d in detections.scores.argsort(descending=True).tolist():
+        same = objects.labels == detections.labels[d]
+        free = [
+            g for g in range(count) if same[g] and g not in owned and overlaps[d, g] >= foreground
+        ]
+        if free:
+            owned.add(max(free, key=lambda g, d=d: overlaps[d, g]))
+            continue
+        own, other = ((overlaps[d] * mask).tolist() for mask in (same, ~same))
+        nearest, nearest_other = max(own, default=0), max(other, default=0)
+        if background <= nearest < foreground:
+            errors[d] = ("localization", own.index(nearest))
+        elif nearest_other >= foreground:
+            errors[d] = ("classification", other.index(nearest_other))
+        elif nearest >= foreground:
+            errors[d] = ("duplicate", None)
+        elif max(nearest, nearest_other) < background:
+            errors[d] = ("background", None)
+        else:
+            errors[d] = ("both", None)
+    # Only the detection with the highest score that means an object can be mended to have it.
+    meant = set()
+    for d, (kind, aim) in errors.items():
+        errors[d] = (kind, None if aim in owned | meant else aim)
+        meant.add(aim)
+    return errors, [g for g in range(count) if g not in owned | meant]
+
+
+def mended(detections, objects, errors, kind):
+    """Return a scene's detections without the errors of a kind."""
+    boxes, labels = detections.boxes.clone(), detections.labels.clone()
+    keep = torch.ones(len(labels), dtype=torch.bool)
+    for d, (own, aim) in errors.items():
+        if own == kind and aim is None:
+            keep[d] = False
+        elif own == kind:
+            boxes[d], labels[d] = objects.boxes[aim], objects.labels[aim]
+    return Detections(boxes[keep], detections.scores[keep], labels[keep])
 
 
 @settings(max_examples=200)
 @given(SETS)
-def test_errors_are_those_of_the_definition(drawn):
-    found, there = some_scenes(drawn, crowds=False)
-    if not any(len(own.labels) for own in there):
+def test_errors_and_their_costs_are_those_of_the_definition(drawn):
+    found, there = some_scenes((*drawn[:4], False, drawn[5]), crowds=False)
+    classes = torch.cat([own.labels for own in there]).unique()
+    if not len(classes):
         return
+
+    def mean_ap(found, there):
+        of_class = detection.average_precision(found, there, drawn[1], thresholds=[0.5]).ap
+        return float(of_class[classes].nan_to_num(0).mean())
+
     apart = detection_errors.take_apart(found, there, drawn[1])
-    assert apart.counts == kinds_by_definition(found, there)
-    whole = detection.average_precision(found, there, drawn[1], thresholds=[0.5])
-    assert apart.ap == pytest.approx(whole.mean)
-    for kind, cost in apart.costs.items():
-        assert -1e-9 <= cost <= 1 - apart.ap + 1e-9, kind
-        if apart.counts[kind] == 0:
-            assert cost == 0
+    assert apart.ap == pytest.approx(mean_ap(found, there))
+    scenes = list(zip(found, there, strict=True))
+    errors, missed = zip(*(errors_by_definition(*scene) for scene in scenes), strict=True)
+    for kind in detection_errors.KINDS[:-1]:
+        assert apart.counts[kind] == sum(k == kind for own in errors for k, _ in own.values())
+        better = [mended(*scene, own, kind) for scene, own in zip(scenes, errors, strict=True)]
+        assert apart.costs[kind] == pytest.approx(mean_ap(better, there) - apart.ap), kind
+    assert apart.counts["missed"] == sum(map(len, missed))
+    left = [
+        Objects(*(values[[g for g in range(len(values)) if g not in out]] for values in own))
+        for own, out in zip(((o.boxes, o.labels) for o in there), missed, strict=True)
+    ]
+    assert apart.costs["missed"] == pytest.approx(mean_ap(found, left) - apart.ap)
 
 
 OBJECTS = Objects(torch.tensor([[0, 0, 10, 10], [50, 0, 60, 10]]), torch.tensor([0, 1]))
@@ -357,6 +402,14 @@ def test_an_error_is_mended_once_for_each_object():
         0.5
     )  # the first is mended, the next left out
     assert apart.costs["classification"] == 0  # another would have the object with a higher score
+
+
+def test_a_wrong_class_is_mended_in_the_class_of_its_object():
+    found = Detections(OBJECTS.boxes, torch.tensor([0.9, 0.5]), torch.tensor([0, 0]))
+    apart = detection_errors.take_apart([found], [OBJECTS], 2)
+    assert apart.counts["classification"] == sum(apart.counts.values()) == 1
+    assert apart.ap == pytest.approx(0.5)  # nothing of the second class
+    assert apart.costs["classification"] == pytest.approx(0.5)
 
 
 def test_missed_objects_cost_what_they_take_from_recall():
