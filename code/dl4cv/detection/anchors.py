@@ -12,7 +12,7 @@ from dl4cv.detection import boxes, grid, inputs
 
 
 def shapes(sizes: Sequence[float], ratios: Sequence[float]) -> Tensor:
-    """Return a width and a height for each ratio and size, the ratios one after the other.
+    """Return the width and height of each anchor of a cell: for each ratio in turn, all sizes.
 
     Args:
         sizes: the square roots of the areas, in pixels.
@@ -42,8 +42,7 @@ def on_grid(height: int, width: int, stride: int, shapes: Tensor) -> Tensor:
     Shape: (height · width · A, 4), row by row, with the A anchors of a cell in succession.
 
     Raises:
-        ValueError: if the map or the stride is below 1, or ``shapes`` is not (A, 2), or
-            not finite and above 0.
+        ValueError: if the map or the stride is below 1, or ``shapes`` is not (A, 2) or not above 0.
     """
     shapes = inputs.floats("shapes", shapes, last=2)
     if shapes.ndim != 2 or not (shapes > 0).all():
