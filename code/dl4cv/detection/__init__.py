@@ -1,0 +1,1 @@
+"""Operators of object detection: boxes, what is matched to what, and features of a region."""
