@@ -15,6 +15,10 @@ DIM = 128
 #: Pixels of an item that a cell must show, at least, to be counted as the item's: a quarter.
 LEAST = 16
 BATCH_SIZE = 64
+#: The encoder learns more from many small steps.
+ENCODER_BATCH = 32
+#: Pixels by which its batches are shifted, at most: half a cell.
+MAX_SHIFT = 4
 
 
 def pictures() -> tuple[StillLifes, StillLifes, StillLifes]:
@@ -34,19 +38,49 @@ def pictures() -> tuple[StillLifes, StillLifes, StillLifes]:
     )
 
 
-def shown(pictures: StillLifes) -> Tensor:
+def shown(instance_maps: Tensor) -> Tensor:
     """Return which item each of 8 × 8 cells shows most of, 0 to 2, or −1 for none.
 
-    Shape: (N, 64) int64.
+    Shape: (N, 64, 64), as in ``StillLifes`` → (N, 64) int64.
     """
     size = still_lifes.IMAGE_SIZE // GRID
     found = []
-    for maps in pictures.instance_maps.split(500):
+    for maps in instance_maps.split(500):
         cells = maps.unfold(1, size, size).unfold(2, size, size).flatten(3).flatten(1, 2)
         counts = torch.stack([(cells == item).sum(2) for item in (1, 2, 3)], 2)  # (n, 64, 3)
         most, item = counts.max(2)
         found.append(torch.where(most >= LEAST, item, -1))
     return torch.cat(found)
+
+
+def cell_targets(instance_maps: Tensor, *of_items: Tensor) -> list[Tensor]:
+    """Return for each cell what is given for each item, or −1 where the cell shows none.
+
+    Shape: (N, 64, 64), (N, 3) each → (N, 64) each.
+    """
+    item = shown(instance_maps)
+    return [torch.where(item < 0, -1, row.gather(1, item.clamp(min=0))) for row in of_items]
+
+
+def cell_loss(
+    model: nn.Module, images: Tensor, maps: Tensor, kinds: Tensor, tints: Tensor
+) -> Tensor:
+    """Return the cross-entropy of kinds and tints over cells that show an item, after a shift.
+
+    The whole batch is shifted by the same few pixels, at random. What leaves on one side comes back
+    on the other.
+
+    Shape: (N, 3, 64, 64), (N, 64, 64), (N, 3) twice → ().
+    """
+    shift = torch.randint(-MAX_SHIFT, MAX_SHIFT + 1, (2,)).tolist()
+    images, maps = images.roll(shift, (2, 3)), maps.roll(shift, (1, 2))
+    losses = [
+        F.cross_entropy(
+            logits.flatten(0, 1), target.flatten(), ignore_index=-1, label_smoothing=0.1
+        )
+        for logits, target in zip(model(images), cell_targets(maps, kinds, tints), strict=True)
+    ]
+    return losses[0] + losses[1]
 
 
 class Labels(nn.Module):
@@ -73,32 +107,23 @@ def encoder(learned: StillLifes, chosen: StillLifes) -> tuple[Encoder, training.
             their items' cells that are right.
     """
 
-    def labels(pictures: StillLifes) -> list[Tensor]:
-        item = shown(pictures)
-        rows = [pictures.labels, pictures.tints]
-        return [torch.where(item < 0, -1, row.gather(1, item.clamp(min=0))) for row in rows]
-
-    def loss_fn(model: nn.Module, images: Tensor, *labels: Tensor) -> Tensor:
-        losses = [
-            F.cross_entropy(logits.flatten(0, 1), label.flatten(), ignore_index=-1)
-            for logits, label in zip(model(images), labels, strict=True)
-        ]
-        return losses[0] + losses[1]
-
     def evaluate(model: nn.Module) -> dict[str, Tensor]:
         device = runtime.device()
         parts = [model(part.to(device).float() / 255) for part in chosen.images.split(250)]
         found = [torch.cat(logits).argmax(2).cpu() for logits in zip(*parts, strict=True)]
-        right = [(f == label)[label >= 0] for f, label in zip(found, labels(chosen), strict=True)]
-        return {name: r.float().mean() for name, r in zip(("kind", "tint"), right, strict=True)}
+        expected = cell_targets(chosen.instance_maps, chosen.labels, chosen.tints)
+        right = [(f == e)[e >= 0].float().mean() for f, e in zip(found, expected, strict=True)]
+        return dict(zip(("kind", "tint"), right, strict=True))
 
     runtime.seed_everything(0)
     model = Labels()
-    steps = runtime.budget(smoke=2, book=650, full=3000)
+    steps = runtime.budget(smoke=2, book=1400, full=6000)
     history = training.fit(
         model,
-        training.Batches((learned.images, *labels(learned)), BATCH_SIZE),
-        loss_fn,
+        training.Batches(
+            (learned.images, learned.instance_maps, learned.labels, learned.tints), ENCODER_BATCH
+        ),
+        cell_loss,
         muon(model),
         name="captions/encoder",
         steps=steps,

@@ -135,6 +135,20 @@ def test_what_was_found_and_where_it_lies_count():
     assert not torch.allclose(after, model.step(word, (h, c, -found, *rest))[0])
 
 
+def test_before_the_first_word_the_state_has_looked():
+    torch.manual_seed(0)
+    model = captioning.AttentionCaptioner(9, 8, 8, glances=2).eval()
+    cells = torch.randn(1, 64, 8)
+    planned = model.start(cells)
+    torch.testing.assert_close(planned[-1].sum(1), torch.ones(1))
+    model.glances = 0
+    state = model.start(cells)
+    assert not state[-1].any()
+    for _ in range(2):
+        _, state = model.step(torch.tensor([START]), state)
+    torch.testing.assert_close(state[0], planned[0])
+
+
 def test_every_word_sees_the_picture():
     torch.manual_seed(0)
     model = captioning.LSTMCaptioner(9, 8, 8).eval()

@@ -166,3 +166,11 @@ def test_wrong_arguments_are_named():
         still_lifes.load("validation", 5)
     with pytest.raises(ValueError, match="count is 0"):
         still_lifes.load("train", 0)
+
+
+def test_without_pixels_the_captions_are_the_same():
+    pictures = still_lifes.compose(TRAIN, "train", 10, seed=0)
+    small = pictures.without_pixels()
+    assert small.images.numel() == small.instance_maps.numel() == 0
+    assert len(small) == 10
+    assert [small.captions(i) for i in range(10)] == [pictures.captions(i) for i in range(10)]

@@ -50,14 +50,15 @@ def load(
     with storage.locked(path):
         if (found := _read(kind, path)) is None:
             start = time.perf_counter()
-            found = compose()
+            made = compose()
             storage.remove_parts(path)
             with storage.atomic_path(path) as temporary:
-                _save(found, temporary)
+                _save(made, temporary)
+            found = _read(kind, path) or made  # from the file, pages that are not used cost nothing
             if sys.stderr.isatty():  # a page must not show whether they were there already
                 seconds = time.perf_counter() - start
-                made = f"{kind.__name__}: {count:,} for {split} composed in {seconds:.1f} s"
-                print(made, file=sys.stderr)
+                report = f"{kind.__name__}: {count:,} for {split} composed in {seconds:.1f} s"
+                print(report, file=sys.stderr)
     return found
 
 
@@ -69,14 +70,17 @@ def in_chunks(
     seed: int,
 ) -> Pictures:
     """Return ``count`` pictures; the first ones of a larger set are those of a smaller one."""
-    chunks = []
+    found: dict[str, Tensor] = {}  # filled in place: nothing is there twice
     with tqdm(desc=kind.__name__, total=count, leave=False, disable=None) as bar:
         for start in range(0, count, CHUNK):
             generator = torch.Generator().manual_seed(_seed(split, seed, start // CHUNK))
-            chunks.append(dict(vars(compose_chunk(generator))))
-            bar.update(min(CHUNK, count - start))
-    names = tuple(chunks[0])  # what is joined is let go, so that nothing is there twice for long
-    return kind(**{name: torch.cat([c.pop(name) for c in chunks])[:count] for name in names})
+            rows = slice(start, min(start + CHUNK, count))
+            for name, part in vars(compose_chunk(generator)).items():
+                if name not in found:
+                    found[name] = part.new_empty(count, *part.shape[1:])
+                found[name][rows] = part[: rows.stop - start]
+            bar.update(rows.stop - start)
+    return kind(**found)
 
 
 def _seed(split: str, seed: int, chunk: int) -> int:
