@@ -48,7 +48,7 @@ test: book lint browser ## prove it: lint, unit tests, every chapter's outputs, 
 	$(PY) -m pytest $(PARALLEL) --nbval --nbval-sanitize-with tests/chapters/sanitize.cfg book tests/chapters
 	$(PY) -m pytest $(PARALLEL) tests/site
 
-# The captioning chapters' pictures are composed here: a chapter that does it itself needs 400 MB more.
+# The captioning chapters' pictures are composed here: a chapter that does it itself needs 100 MB more.
 data: $(STAMP) ## fetch and check the data sets and the ImageNet networks, compose pictures
 	@$(PY) -m dl4cv.data
 	@$(PY) -m dl4cv.pretrained
