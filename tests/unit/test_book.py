@@ -394,7 +394,8 @@ def test_pages_are_written_again_only_when_something_changed(tmp_path, monkeypat
 
 
 def test_chapter_runs_one_and_leaves_the_others_as_they_are(tmp_path, monkeypatch, capsys):
-    one, two, three = write_book(tmp_path, one=cell("a = 1"), two=cell("1 / 0"), three=cell("b"))
+    mine = CLAIM.replace("tiny", "one")
+    one, two, three = write_book(tmp_path, one=mine, two=cell("1 / 0"), three=cell("b"))
     cache = outputs.OutputCache(tmp_path)
     cache.put(three, execution.Execution(executed(three)), {})
     seen = fake_sphinx(tmp_path, monkeypatch, f"echo '{two.source}:3: WARNING: nothing glued'")
@@ -402,6 +403,8 @@ def test_chapter_runs_one_and_leaves_the_others_as_they_are(tmp_path, monkeypatc
     cli.main(["chapter", "one"])
     assert cache.get(one) is not None
     assert cache.get(two) is None
+    claims = json.loads((tmp_path / "_build/claims.json").read_text())
+    assert [claim["name"] for claim in claims] == ["one/two"], "the page links to the ledger"
     printed = capsys.readouterr().out
     assert printed.splitlines()[-1].endswith("_build/html/book/one.html")
     assert "nothing glued" not in printed, "two has no outputs, and needs none"

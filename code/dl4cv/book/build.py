@@ -71,7 +71,11 @@ def build_chapter(chapter: Chapter, root: Path = ROOT) -> None:
     """
     cache = OutputCache(root)
     refresh([chapter], cache, root)
-    _sphinx(root, without=[other for other in chapters(root) if not cache.get(other)], strict=False)
+    runs = {other: cache.get(other) for other in chapters(root)}
+    # The page links its claims to those of the ledger, and links back to it.
+    claims = [claim for other, run in runs.items() if run for claim in claims_of(other, run[0])]
+    _write_json(root / "_build" / "claims.json", claims)
+    _sphinx(root, without=[other for other, run in runs.items() if not run], strict=False)
     page = root / "_build" / "html" / chapter.source.relative_to(root).with_suffix(".html")
     print(f"\nThe chapter is at {page.as_uri()}")
 
