@@ -15,7 +15,7 @@ DIM = 128
 #: Pixels of an item that a cell must show, at least, to be counted as the item's: a quarter.
 LEAST = 16
 BATCH_SIZE = 64
-#: The encoder learns more from many small steps.
+#: Pictures in a batch of the encoder's.
 ENCODER_BATCH = 32
 #: Pixels by which its batches are shifted, at most: half a cell.
 MAX_SHIFT = 4
